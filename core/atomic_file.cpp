@@ -117,7 +117,7 @@ void AtomicFile::commit() {
   const int fd = fd_;
   fd_ = -1;
   if (close(fd) != 0) fail<IOError>(path_, ": closing it failed: ", std::strerror(errno));
-  sync_folder();
+  detail::sync_folder_of(path_);
 }
 
 // At every instant NAME is a whole file: the old one gets a second name, then the new one replaces the first.
@@ -139,17 +139,6 @@ void AtomicFile::keep_previous() {
   if (rename(path_.c_str(), backup.c_str()) != 0) fail_with("the previous file cannot be kept", errno);
 }
 
-void AtomicFile::sync_folder() {
-  const int folder = open(folder_of(path_).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (folder < 0) return;  // a folder that may be written but not listed: the rename stands, only its flush is left out
-  const int status = fsync(folder);
-  const int error = errno;
-  close(folder);
-  if (status != 0 && error != EINVAL && error != ENOTSUP) {
-    fail<IOError>(path_, ": its folder cannot be flushed to the disk: ", std::strerror(error));
-  }
-}
-
 void AtomicFile::discard() {
   if (fd_ < 0) return;
   unlink(temporary_.c_str());
@@ -166,6 +155,17 @@ void write_file(const std::string& path, const void* data, size_t n, AtomicFileO
   AtomicFile file(path, options);
   file.write(data, n);
   file.commit();
+}
+
+void detail::sync_folder_of(const std::string& path) {
+  const int folder = open(folder_of(path).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (folder < 0) return;  // a folder that may be written but not listed: the rename stands, only its flush is left out
+  const int status = fsync(folder);
+  const int error = errno;
+  close(folder);
+  if (status != 0 && error != EINVAL && error != ENOTSUP) {
+    fail<IOError>(path, ": its folder cannot be flushed to the disk: ", std::strerror(error));
+  }
 }
 
 }  // namespace tenrec

@@ -42,7 +42,6 @@ class AtomicFile {
   void flush_buffer();
   void write_through(const uint8_t* data, size_t n);
   void keep_previous();
-  void sync_folder();
   void discard();
   [[noreturn]] void fail_with(const char* action, int error);
 
@@ -59,5 +58,10 @@ void write_file(const std::string& path, const void* data, size_t n, AtomicFileO
 inline void write_file(const std::string& path, std::string_view text, AtomicFileOptions options = {}) {
   write_file(path, text.data(), text.size(), options);
 }
+
+namespace detail {
+// Flushes the folder that `path` is in, so that a rename in it survives a crash.
+void sync_folder_of(const std::string& path);
+}  // namespace detail
 
 }  // namespace tenrec

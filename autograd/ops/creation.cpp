@@ -1,0 +1,88 @@
+#include "tenrec/autograd/ops/creation.h"
+
+#include <cmath>
+
+#include "tenrec/core/view.h"
+#include "tenrec/kernels/convert.h"
+#include "tenrec/kernels/elementwise.h"
+
+namespace tenrec {
+
+NestedList::NestedList(std::initializer_list<NestedList> rows) {
+  shape_.push_back(int64_t(rows.size()));
+  for (const NestedList& row : rows) {
+    if (row.shape_ != rows.begin()->shape_)
+      fail<ShapeError>("tensor: rows of shapes ", rows.begin()->shape_, " and ", row.shape_, " in one list");
+    values_.insert(values_.end(), row.values_.begin(), row.values_.end());
+  }
+  if (rows.size() == 0) return;
+  for (int64_t size : rows.begin()->shape_) shape_.push_back(size);
+}
+
+Tensor full(const Shape& shape, Scalar value, const TensorOptions& options) {
+  Tensor y = empty(shape, {.dtype = options.dtype, .device = options.device});
+  const int64_t integer = value.floating ? int64_t(value.value) : value.integer;
+  dispatch("full", y.device(), [&](auto device) { kernels::fill(device, view(y), value.value, integer); });
+  if (options.requires_grad) y.set_requires_grad(true);
+  return y;
+}
+
+Tensor zeros(const Shape& shape, const TensorOptions& options) { return full(shape, 0, options); }
+Tensor ones(const Shape& shape, const TensorOptions& options) { return full(shape, 1, options); }
+Tensor zeros_like(const Tensor& x) { return full_like(x, 0); }
+Tensor ones_like(const Tensor& x) { return full_like(x, 1); }
+Tensor full_like(const Tensor& x, Scalar value) {
+  return full(x.shape(), value, {.dtype = x.dtype(), .device = x.device()});
+}
+Tensor scalar(Scalar value, const TensorOptions& options) { return full({}, value, options); }
+
+namespace {
+// Host values, converted to the dtype and moved to the device that was asked for.
+Tensor from_doubles(const std::vector<double>& values, const Shape& shape, const TensorOptions& options) {
+  Tensor y = empty(shape, {.dtype = options.dtype});
+  kernels::convert_strided(values.data(), f64, 1, y.data_ptr(), options.dtype, 1, int64_t(values.size()));
+  y = y.to(options.device);
+  if (options.requires_grad) y.set_requires_grad(true);
+  return y;
+}
+}  // namespace
+
+Tensor tensor(std::initializer_list<NestedList> rows, const TensorOptions& options) {
+  const NestedList list(rows);
+  return from_doubles(list.values(), list.shape(), options);
+}
+
+Tensor arange(Scalar start, Scalar end, Scalar step, const TensorOptions& options) {
+  const double count = std::ceil((end.value - start.value) / step.value);
+  if (!(step.value != 0) || !(count >= 0) || count > 0x1p53)
+    fail<ValueError>("arange: no sequence from ", start.value, " to ", end.value, " in steps of ", step.value);
+  std::vector<double> values(static_cast<size_t>(count));
+  for (size_t i = 0; i < values.size(); ++i) values[i] = start.value + double(i) * step.value;
+  return from_doubles(values, {int64_t(values.size())}, options);
+}
+Tensor arange(Scalar start, Scalar end, const TensorOptions& options) { return arange(start, end, 1, options); }
+Tensor arange(Scalar end, const TensorOptions& options) { return arange(0, end, 1, options); }
+
+Tensor linspace(double start, double end, int64_t steps, const TensorOptions& options) {
+  if (steps < 0) fail<ValueError>("linspace: steps must not be negative, got ", steps);
+  std::vector<double> values(static_cast<size_t>(steps));
+  for (int64_t i = 0; i < steps; ++i) {
+    const double t = steps == 1 ? 0 : double(i) / double(steps - 1);
+    values[size_t(i)] = start * (1 - t) + end * t;
+  }
+  return from_doubles(values, {steps}, options);
+}
+
+Tensor eye(int64_t n, const TensorOptions& options) { return eye(n, n, options); }
+Tensor eye(int64_t rows, int64_t cols, const TensorOptions& options) {
+  Tensor y = zeros({rows, cols}, {.dtype = options.dtype, .device = options.device});
+  const int64_t n = std::min(rows, cols);
+  if (n > 0) {
+    const Tensor diagonal = detail::make_view(y, {n}, {cols + 1}, 0);
+    dispatch("eye", y.device(), [&](auto device) { kernels::fill(device, view(diagonal), 1, 1); });
+  }
+  if (options.requires_grad) y.set_requires_grad(true);
+  return y;
+}
+
+}  // namespace tenrec

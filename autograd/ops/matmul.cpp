@@ -1,0 +1,173 @@
+#include "tenrec/autograd/ops/matmul.h"
+
+#include "tenrec/autograd/ops/creation.h"
+#include "tenrec/autograd/ops/elementwise.h"
+#include "tenrec/autograd/ops/elementwise_impl.h"
+#include "tenrec/autograd/ops/reduce.h"
+#include "tenrec/autograd/ops/shape.h"
+#include "tenrec/kernels/gemm.h"
+
+namespace tenrec {
+namespace {
+
+// How a matrix lies in memory: rows one after the other, or columns (then GEMM reads it transposed).
+struct Layout {
+  bool transposed = false;
+  int64_t leading = 1;
+};
+
+bool find_layout(const Tensor& x, Layout& out) {
+  const int64_t n = x.ndim(), rows = x.shape()[n - 2], cols = x.shape()[n - 1];
+  const int64_t row = x.strides()[n - 2], col = x.strides()[n - 1];
+  if ((col == 1 || cols <= 1) && (row >= cols || rows <= 1)) out = {false, rows <= 1 ? std::max<int64_t>(cols, 1) : row};
+  else if ((row == 1 || rows <= 1) && (col >= rows || cols <= 1)) out = {true, cols <= 1 ? std::max<int64_t>(rows, 1) : col};
+  else return false;
+  return true;
+}
+
+Tensor with_layout(const Tensor& x, Layout& out) {
+  if (find_layout(x, out)) return x;
+  const Tensor copy = clone(x.detach());
+  TENREC_ASSERT(find_layout(copy, out));
+  return copy;
+}
+
+void check_inner(const char* op, const Tensor& a, const Tensor& b) {
+  if (a.shape().back() != b.shape()[b.ndim() - 2])
+    fail<ShapeError>(op, ": shapes ", a.shape(), " and ", b.shape(), " do not multiply: the inner sizes ", a.shape().back(),
+                     " and ", b.shape()[b.ndim() - 2], " differ");
+  detail::check_same_device(op, a, b);
+}
+
+// [m, k] x [k, n] with an optional bias row.
+Tensor product(const char* op, const Tensor& a, const Tensor& b, const Tensor& bias) {
+  Layout la, lb;
+  const Tensor x = with_layout(a, la), w = with_layout(b, lb);
+  const int64_t m = a.shape()[0], k = a.shape()[1], n = b.shape()[1];
+  Tensor y = detail::empty_of({m, n}, a.dtype(), a.device());
+  const Tensor row = bias.defined() ? contiguous(bias.detach()) : Tensor();
+  dispatch(op, a.device(), [&](auto device) {
+    kernels::gemm(device, a.dtype(), {la.transposed, lb.transposed, m, n, k, la.leading, lb.leading, n}, x.data_ptr(),
+                  w.data_ptr(), y.data_ptr(), {.bias = row.defined() ? row.data_ptr() : nullptr});
+  });
+  return y;
+}
+
+Tensor matrix_product(const Tensor& a, const Tensor& b) {
+  check_inner("matmul", a, b);
+  return record("matmul", {a, b}, product("matmul", a, b, {}), save_inputs,
+                [](const Saved& s, const Tensor& dy, Needs needs) {
+                  return Grads{needs[0] ? matrix_product(dy, t(s.input(1))) : Tensor(),
+                               needs[1] ? matrix_product(t(s.input(0)), dy) : Tensor()};
+                });
+}
+
+Shape batch_of(const Tensor& x) {
+  Shape shape;
+  for (int64_t d = 0; d + 2 < x.ndim(); ++d) shape.push_back(x.shape()[d]);
+  return shape;
+}
+
+// Where each matrix of a batch starts, in elements; dimensions that broadcast have stride 0.
+std::vector<int64_t> batch_offsets(const Tensor& x, const Shape& batch) {
+  const int64_t lead = batch.ndim() - (x.ndim() - 2);
+  std::vector<int64_t> offsets(static_cast<size_t>(checked_numel(batch)));
+  Shape index = Shape::filled(batch.ndim(), 0);
+  for (int64_t& offset : offsets) {
+    offset = 0;
+    for (int64_t d = lead; d < batch.ndim(); ++d)
+      if (x.shape()[d - lead] != 1) offset += index[d] * x.strides()[d - lead];
+    for (int64_t d = batch.ndim() - 1; d >= 0 && ++index[d] == batch[d]; --d) index[d] = 0;
+  }
+  return offsets;
+}
+
+Tensor batch_product(const Tensor& a, const Tensor& b) {
+  check_inner("matmul", a, b);
+  const Shape batch = broadcast_shapes("matmul", batch_of(a), batch_of(b));
+  Layout la, lb;
+  const Tensor x = with_layout(a, la), w = with_layout(b, lb);
+  const int64_t m = a.size(-2), k = a.size(-1), n = b.size(-1);
+  Shape shape = batch;
+  shape.push_back(m);
+  shape.push_back(n);
+  Tensor y = detail::empty_of(shape, a.dtype(), a.device());
+  const std::vector<int64_t> from_a = batch_offsets(x, batch), from_b = batch_offsets(w, batch), to = batch_offsets(y, batch);
+  dispatch("matmul", a.device(), [&](auto device) {
+    kernels::batched_gemm(device, a.dtype(), {la.transposed, lb.transposed, m, n, k, la.leading, lb.leading, n},
+                          int64_t(to.size()), from_a.data(), from_b.data(), to.data(), x.data_ptr(), w.data_ptr(),
+                          y.data_ptr());
+  });
+  return record("batched_matmul", {a, b}, std::move(y), save_inputs, [](const Saved& s, const Tensor& dy, Needs needs) {
+    return Grads{needs[0] ? batch_product(dy, t(s.input(1))) : Tensor(),
+                 needs[1] ? batch_product(t(s.input(0)), dy) : Tensor()};
+  });
+}
+
+// x's leading dimensions as one, so that a product with one matrix is one GEMM.
+Tensor as_rows(const Tensor& x) {
+  return x.ndim() == 2 ? x : reshape(x, {x.numel() / std::max<int64_t>(x.size(-1), 1), x.size(-1)});
+}
+Tensor from_rows(const Tensor& y, const Tensor& x) {
+  if (x.ndim() == 2) return y;
+  Shape shape = x.shape();
+  shape[shape.ndim() - 1] = y.size(-1);
+  return reshape(y, shape);
+}
+
+void check_arithmetic(const char* op, const Tensor& x) {
+  if (x.dtype() == boolean || x.dtype() == u8)
+    fail<DTypeError>(op, ": not defined for ", x.dtype(), "; cast with x.to(i64) or x.to(f32)");
+}
+
+}  // namespace
+
+Tensor matmul(const Tensor& left, const Tensor& right) {
+  if (left.ndim() == 0 || right.ndim() == 0)
+    fail<ShapeError>("matmul: needs at least one dimension in each operand, got ", left.shape(), " and ", right.shape());
+  const DType dtype = promote(left.dtype(), right.dtype());
+  Tensor a = left.to(dtype), b = right.to(dtype);
+  check_arithmetic("matmul", a);
+  const bool row = a.ndim() == 1, column = b.ndim() == 1;
+  if (row) a = unsqueeze(a, 0);
+  if (column) b = unsqueeze(b, 1);
+  Tensor y;
+  if (b.ndim() == 2 && (a.ndim() == 2 || a.numel() > 0)) y = from_rows(matrix_product(as_rows(a), b), a);
+  else y = batch_product(a, b);
+  if (column) y = squeeze(y, -1);
+  if (row) y = squeeze(y, column ? -1 : -2);
+  return y;
+}
+
+Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+  if (x.ndim() < 1 || weight.ndim() != 2 || x.size(-1) != weight.shape()[1])
+    fail<ShapeError>("linear: an input of shape ", x.shape(), " does not fit a weight of shape ", weight.shape(),
+                     " [out, in]: the last size of the input must equal in");
+  if (bias.defined() && (bias.ndim() != 1 || bias.shape()[0] != weight.shape()[0]))
+    fail<ShapeError>("linear: a bias of shape ", bias.shape(), " for a weight of shape ", weight.shape(), " [out, in]");
+  if (x.dtype() != weight.dtype() || (bias.defined() && bias.dtype() != weight.dtype()))
+    fail<DTypeError>("linear: input of ", x.dtype(), ", weight of ", weight.dtype(),
+                     "; cast the input or the module with .to(dtype)");
+  check_arithmetic("linear", x);
+  detail::check_same_device("linear", x, weight);
+  if (x.numel() == 0 && x.ndim() != 2) {
+    const Tensor y = matmul(x, t(weight));
+    return bias.defined() ? y + bias : y;
+  }
+  const Tensor rows = as_rows(x);
+  Tensor y = product("linear", rows, detail::make_view(weight, {weight.shape()[1], weight.shape()[0]},
+                                                       {weight.strides()[1], weight.strides()[0]}, 0), bias);
+  const auto rule = [](const Saved& s, const Tensor& dy, Needs needs) {
+    return Grads{needs[0] ? matrix_product(dy, s.input(1)) : Tensor(),
+                 needs[1] ? matrix_product(t(dy), s.input(0)) : Tensor()};
+  };
+  if (!bias.defined()) return from_rows(record("linear", {rows, weight}, std::move(y), save_inputs, rule), x);
+  y = record("linear", {rows, weight, bias}, std::move(y), save_input(0) | save_input(1),
+             [rule](const Saved& s, const Tensor& dy, Needs needs) {
+               Grads two = rule(s, dy, needs);
+               return Grads{two[0], two[1], needs[2] ? sum(dy, {.dim = 0}) : Tensor()};
+             });
+  return from_rows(y, x);
+}
+
+}  // namespace tenrec

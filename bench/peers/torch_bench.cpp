@@ -1,0 +1,208 @@
+// The training workloads in LibTorch (C++), written as its own tutorials do it.
+//
+// Variants for the search of its best setting: `set_to_none` drops gradients instead of zeroing them, `channels_last`
+// lays images and filters out as NHWC.
+#include <dlfcn.h>
+#include <torch/torch.h>
+
+#include "bench/harness.h"
+
+namespace {
+
+using namespace tenrec::bench;
+using torch::Tensor;
+namespace F = torch::nn::functional;
+
+Tensor to_tensor(const std::vector<float>& values, const std::vector<int64_t>& shape) {
+  return torch::tensor(values).reshape(shape).contiguous();
+}
+
+struct Mlp : torch::nn::Module {
+  explicit Mlp(const Workload& w)
+      : fc1(register_module("fc1", torch::nn::Linear(w.layers[0].in, w.layers[0].out))),
+        fc2(register_module("fc2", torch::nn::Linear(w.layers[1].in, w.layers[1].out))),
+        is_xor(w.name == "xor") {}
+  Tensor loss(const Tensor& x, const Tensor& y) {
+    const Tensor h = fc1(x);
+    if (is_xor) return F::mse_loss(fc2(torch::tanh(h)), y);
+    return F::cross_entropy(fc2(torch::relu(h)), y);
+  }
+  torch::nn::Linear fc1, fc2;
+  bool is_xor;
+};
+
+torch::nn::Conv2d make_conv(const Layer& l, int64_t padding) {
+  return torch::nn::Conv2d(torch::nn::Conv2dOptions(l.in, l.out, l.kernel).padding(padding));
+}
+
+struct LeNet : torch::nn::Module {
+  explicit LeNet(const Workload& w)
+      : conv1(register_module("conv1", make_conv(w.layers[0], 2))),
+        conv2(register_module("conv2", make_conv(w.layers[1], 0))),
+        fc1(register_module("fc1", torch::nn::Linear(w.layers[2].in, w.layers[2].out))),
+        fc2(register_module("fc2", torch::nn::Linear(w.layers[3].in, w.layers[3].out))),
+        fc3(register_module("fc3", torch::nn::Linear(w.layers[4].in, w.layers[4].out))) {}
+  Tensor loss(Tensor x, const Tensor& y) {
+    x = torch::max_pool2d(torch::relu(conv1(x)), 2);
+    x = torch::max_pool2d(torch::relu(conv2(x)), 2).flatten(1);
+    return F::cross_entropy(fc3(torch::relu(fc2(torch::relu(fc1(x))))), y);
+  }
+  torch::nn::Conv2d conv1, conv2;
+  torch::nn::Linear fc1, fc2, fc3;
+};
+
+struct Cnn : torch::nn::Module {
+  explicit Cnn(const Workload& w)
+      : conv1(register_module("conv1", make_conv(w.layers[0], 0))),
+        conv2(register_module("conv2", make_conv(w.layers[1], 0))),
+        fc1(register_module("fc1", torch::nn::Linear(w.layers[2].in, w.layers[2].out))),
+        fc2(register_module("fc2", torch::nn::Linear(w.layers[3].in, w.layers[3].out))) {}
+  Tensor loss(Tensor x, const Tensor& y) {
+    x = torch::max_pool2d(torch::relu(conv2(torch::relu(conv1(x)))), 2);
+    x = torch::dropout(x, kDropout, true).flatten(1);
+    x = torch::dropout(torch::relu(fc1(x)), kDropout, true);
+    return F::nll_loss(torch::log_softmax(fc2(x), 1), y);
+  }
+  torch::nn::Conv2d conv1, conv2;
+  torch::nn::Linear fc1, fc2;
+};
+
+void load_parameters(torch::nn::Module& model, const Workload& w, bool channels_last) {
+  torch::NoGradGuard guard;
+  std::vector<Tensor> mine = model.parameters();
+  const std::vector<Parameter> theirs = initial_parameters(w);
+  TORCH_CHECK(mine.size() == theirs.size(), "the model has other parameters than the workload");
+  for (size_t i = 0; i < mine.size(); ++i) {
+    TORCH_CHECK(mine[i].sizes().vec() == theirs[i].shape, theirs[i].name, " has another shape in the model");
+    mine[i].copy_(to_tensor(theirs[i].values, theirs[i].shape));
+    if (channels_last && mine[i].dim() == 4) mine[i].set_data(mine[i].contiguous(torch::MemoryFormat::ChannelsLast));
+  }
+}
+
+std::unique_ptr<torch::optim::Optimizer> make_optimizer(const std::vector<Tensor>& parameters, const Workload& w) {
+  if (w.lr > 0) return std::make_unique<torch::optim::SGD>(parameters, torch::optim::SGDOptions(w.lr));
+  const auto options = torch::optim::AdamOptions(w.adam.lr).betas({w.adam.beta1, w.adam.beta2}).eps(w.adam.eps);
+  return std::make_unique<torch::optim::Adam>(parameters, options);
+}
+
+template <class Model>
+class Training : public Runner {
+ public:
+  Training(const Workload& w, const Options& options) : model_(w), set_to_none_(options.has("set_to_none")) {
+    const bool channels_last = options.has("channels_last");
+    load_parameters(model_, w, channels_last);
+    for (const Batch& b : make_batches(w)) {
+      Tensor x = to_tensor(b.inputs, w.input);
+      if (channels_last && x.dim() == 4) x = x.contiguous(torch::MemoryFormat::ChannelsLast);
+      inputs_.push_back(x);
+      targets_.push_back(b.labels.empty() ? to_tensor(b.targets, {w.batch_size(), 1}) : torch::tensor(b.labels));
+    }
+    optimizer_ = make_optimizer(model_.parameters(), w);
+    parameters_ = model_.parameters();
+  }
+  double step(int64_t i, bool want_loss) override {
+    const size_t batch = size_t(i) % inputs_.size();
+    if (!set_to_none_)
+      optimizer_->zero_grad();
+    else
+      for (Tensor& p : parameters_) p.mutable_grad().reset();
+    const Tensor loss = model_.loss(inputs_[batch], targets_[batch]);
+    loss.backward();
+    optimizer_->step();
+    return want_loss ? loss.item<double>() : 0.;
+  }
+
+ private:
+  Model model_;
+  bool set_to_none_;
+  std::vector<Tensor> inputs_, targets_, parameters_;
+  std::unique_ptr<torch::optim::Optimizer> optimizer_;
+};
+
+class ChainRunner : public Runner {
+ public:
+  ChainRunner() {
+    const Chain chain = chain_operands();
+    x_ = torch::tensor(chain.x).requires_grad_();
+    c_ = torch::tensor(chain.c);
+    d_ = torch::tensor(chain.d);
+  }
+  double step(int64_t, bool want_loss) override {
+    double value = 0;
+    {
+      Tensor y = x_;
+      for (int64_t k = 0; k < kChainPairs; ++k) y = y * c_ + d_;
+      const Tensor loss = y.sum();
+      loss.backward();
+      if (want_loss) value = loss.item<double>();
+    }
+    if (want_loss) {
+      torch::NoGradGuard guard;
+      x_ -= kChainLearningRate * x_.grad();
+    }
+    x_.mutable_grad().reset();
+    return value;
+  }
+
+ private:
+  Tensor x_, c_, d_;
+};
+
+class AdamWRunner : public Runner {
+ public:
+  explicit AdamWRunner(const Workload& w) {
+    const std::vector<int64_t> shape{kAdamWSide, kAdamWSide};
+    for (int64_t i = 0; i < kAdamWTensors; ++i) {
+      parameters_.push_back(to_tensor(adamw_parameter(i), shape).clone().requires_grad_());
+      targets_.push_back(to_tensor(adamw_target(i), shape).clone());
+      parameters_.back().mutable_grad() = torch::empty(shape);
+    }
+    const auto options = torch::optim::AdamWOptions(w.adam.lr).betas({w.adam.beta1, w.adam.beta2}).eps(w.adam.eps);
+    optimizer_ = std::make_unique<torch::optim::AdamW>(
+        parameters_, torch::optim::AdamWOptions(options).weight_decay(w.adam.weight_decay));
+    gradients();
+  }
+  double step(int64_t, bool want_loss) override {
+    const double loss = want_loss ? gradients() : 0.;
+    optimizer_->step();
+    return loss;
+  }
+
+ private:
+  double gradients() {
+    double loss = 0;
+    for (size_t i = 0; i < parameters_.size(); ++i)
+      loss += adamw_gradient(parameters_[i].data_ptr<float>(), targets_[i].data_ptr<float>(),
+                             parameters_[i].mutable_grad().data_ptr<float>(), parameters_[i].numel());
+    return loss;
+  }
+  std::vector<Tensor> parameters_, targets_;
+  std::unique_ptr<torch::optim::Optimizer> optimizer_;
+};
+
+std::unique_ptr<Runner> make(const Workload& w, const Options& options) {
+  if (w.name == "chain") return std::make_unique<ChainRunner>();
+  if (w.name == "adamw") return std::make_unique<AdamWRunner>(w);
+  if (w.name == "lenet") return std::make_unique<Training<LeNet>>(w, options);
+  if (w.name == "cnn") return std::make_unique<Training<Cnn>>(w, options);
+  return std::make_unique<Training<Mlp>>(w, options);
+}
+
+// Debian lets the administrator choose what libblas.so.3 is; a LibTorch on the reference BLAS is no peer.
+std::string blas() {
+  using Config = char* (*)();
+  const auto config = reinterpret_cast<Config>(dlsym(RTLD_DEFAULT, "openblas_get_config"));
+  return config ? config() : "reference BLAS";
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  return bench_main(argc, argv,
+                    {.name = "libtorch",
+                     .set_threads = [](int n) { torch::set_num_threads(n); },
+                     .num_threads = [] { return torch::get_num_threads(); },
+                     .make = make,
+                     .version = TORCH_VERSION,
+                     .backend = blas()});
+}

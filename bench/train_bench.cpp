@@ -1,0 +1,205 @@
+// The training workloads in Tenrec, written as its examples are. compare.py runs this program against its peers.
+//
+//   train_bench [--workload NAME] [--threads N] [--repeats R] [--min-time SECONDS] [--losses]
+#include "bench/harness.h"
+#include "tenrec/tenrec.h"
+
+namespace {
+
+using namespace tenrec;
+using namespace tenrec::bench;
+
+Tensor to_tensor(const std::vector<float>& values, const std::vector<int64_t>& shape) {
+  return from_vector(values, Shape(std::span<const int64_t>(shape)));
+}
+
+class Mlp : public Module {
+ public:
+  explicit Mlp(const Workload& w)
+      : fc1(w.layers[0].in, w.layers[0].out), fc2(w.layers[1].in, w.layers[1].out), is_xor_(w.name == "xor") {}
+  Tensor loss(const Tensor& x, const Tensor& y) const {
+    ModuleScope scope(*this);
+    const Tensor h = fc1(x);
+    return is_xor_ ? mse_loss(fc2(tanh(h)), y) : cross_entropy(fc2(relu(h)), y);
+  }
+  void visit(Visitor& v) override {
+    v("fc1", fc1);
+    v("fc2", fc2);
+  }
+  Linear fc1, fc2;
+
+ private:
+  bool is_xor_;
+};
+
+Conv2d make_conv(const Layer& l, int64_t padding) { return {l.in, l.out, l.kernel, {.padding = padding}}; }
+Linear make_linear(const Layer& l) { return {l.in, l.out}; }
+
+class LeNet : public Module {
+ public:
+  explicit LeNet(const Workload& w)
+      : conv1(make_conv(w.layers[0], 2)),
+        conv2(make_conv(w.layers[1], 0)),
+        fc1(make_linear(w.layers[2])),
+        fc2(make_linear(w.layers[3])),
+        fc3(make_linear(w.layers[4])) {}
+  Tensor loss(Tensor x, const Tensor& y) const {
+    ModuleScope scope(*this);
+    x = max_pool2d(relu(conv1(x)), 2);
+    x = flatten(max_pool2d(relu(conv2(x)), 2), 1);
+    return cross_entropy(fc3(relu(fc2(relu(fc1(x))))), y);
+  }
+  void visit(Visitor& v) override {
+    v("conv1", conv1);
+    v("conv2", conv2);
+    v("fc1", fc1);
+    v("fc2", fc2);
+    v("fc3", fc3);
+  }
+  Conv2d conv1, conv2;
+  Linear fc1, fc2, fc3;
+};
+
+class Cnn : public Module {
+ public:
+  explicit Cnn(const Workload& w)
+      : conv1(make_conv(w.layers[0], 0)),
+        conv2(make_conv(w.layers[1], 0)),
+        fc1(make_linear(w.layers[2])),
+        fc2(make_linear(w.layers[3])) {}
+  Tensor loss(Tensor x, const Tensor& y) const {
+    ModuleScope scope(*this);
+    x = max_pool2d(relu(conv2(relu(conv1(x)))), 2);
+    x = flatten(dropout(x), 1);
+    x = dropout(relu(fc1(x)));
+    return nll_loss(log_softmax(fc2(x), 1), y);
+  }
+  void visit(Visitor& v) override {
+    v("conv1", conv1);
+    v("conv2", conv2);
+    v("dropout", dropout);
+    v("fc1", fc1);
+    v("fc2", fc2);
+  }
+  Conv2d conv1, conv2;
+  Dropout dropout{kDropout};
+  Linear fc1, fc2;
+};
+
+void load_parameters(Module& model, const Workload& w) {
+  std::vector<NamedTensor> state;
+  for (const Parameter& p : initial_parameters(w)) state.push_back({p.name, to_tensor(p.values, p.shape)});
+  load_state_dict(model, state);
+}
+
+std::unique_ptr<Optimizer> make_optimizer(Module& model, const Workload& w) {
+  if (w.lr > 0) return std::make_unique<SGD>(parameters(model), SGDOptions{.lr = w.lr});
+  const auto& [lr, beta1, beta2, eps, weight_decay] = w.adam;
+  return std::make_unique<Adam>(parameters(model), AdamOptions{lr, beta1, beta2, eps, 0});
+}
+
+template <class Model>
+class Training : public Runner {
+ public:
+  explicit Training(const Workload& w) : model_(w) {
+    load_parameters(model_, w);
+    optimizer_ = make_optimizer(model_, w);
+    for (const Batch& b : make_batches(w)) {
+      inputs_.push_back(to_tensor(b.inputs, w.input));
+      targets_.push_back(b.labels.empty() ? to_tensor(b.targets, {w.batch_size(), 1})
+                                          : from_vector(b.labels, {w.batch_size()}));
+    }
+  }
+  double step(int64_t i, bool want_loss) override {
+    const size_t batch = size_t(i) % inputs_.size();
+    optimizer_->zero_grad();
+    const Tensor loss = model_.loss(inputs_[batch], targets_[batch]);
+    backward(loss);
+    optimizer_->step();
+    return want_loss ? loss.item<double>() : 0.;
+  }
+
+ private:
+  Model model_;
+  std::vector<Tensor> inputs_, targets_;
+  std::unique_ptr<Optimizer> optimizer_;
+};
+
+class ChainRunner : public Runner {
+ public:
+  ChainRunner() {
+    const Chain chain = chain_operands();
+    x_ = from_vector(chain.x, {kChainWidth}).set_requires_grad(true);
+    c_ = from_vector(chain.c, {kChainWidth});
+    d_ = from_vector(chain.d, {kChainWidth});
+  }
+  double step(int64_t, bool want_loss) override {
+    double value = 0;
+    {
+      Tensor y = x_;
+      for (int64_t k = 0; k < kChainPairs; ++k) y = y * c_ + d_;
+      const Tensor loss = sum(y);
+      backward(loss);
+      if (want_loss) value = loss.item<double>();
+    }
+    if (want_loss) {
+      NoGrad guard;
+      add_(x_, x_.grad(), -double(kChainLearningRate));
+    }
+    x_.set_grad({});
+    return value;
+  }
+
+ private:
+  Tensor x_, c_, d_;
+};
+
+class AdamWRunner : public Runner {
+ public:
+  explicit AdamWRunner(const Workload& w) {
+    const std::vector<int64_t> shape{kAdamWSide, kAdamWSide};
+    for (int64_t i = 0; i < kAdamWTensors; ++i) {
+      parameters_.push_back(to_tensor(adamw_parameter(i), shape).set_requires_grad(true));
+      targets_.push_back(to_tensor(adamw_target(i), shape));
+      gradients_.push_back(empty_like(targets_.back()));
+      parameters_.back().set_grad(gradients_.back());
+    }
+    const auto& [lr, beta1, beta2, eps, weight_decay] = w.adam;
+    optimizer_ = std::make_unique<AdamW>(parameters_, AdamWOptions{lr, beta1, beta2, eps, weight_decay});
+    compute_gradients();
+  }
+  double step(int64_t, bool want_loss) override {
+    const double loss = want_loss ? compute_gradients() : 0.;
+    optimizer_->step();
+    return loss;
+  }
+
+ private:
+  double compute_gradients() {
+    double loss = 0;
+    for (size_t i = 0; i < parameters_.size(); ++i)
+      loss += adamw_gradient(parameters_[i].data<float>(), targets_[i].data<float>(), gradients_[i].data<float>(),
+                             parameters_[i].numel());
+    return loss;
+  }
+  std::vector<Tensor> parameters_, targets_, gradients_;
+  std::unique_ptr<Optimizer> optimizer_;
+};
+
+std::unique_ptr<Runner> make(const Workload& w, const Options&) {
+  if (w.name == "chain") return std::make_unique<ChainRunner>();
+  if (w.name == "adamw") return std::make_unique<AdamWRunner>(w);
+  if (w.name == "lenet") return std::make_unique<Training<LeNet>>(w);
+  if (w.name == "cnn") return std::make_unique<Training<Cnn>>(w);
+  return std::make_unique<Training<Mlp>>(w);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  return bench_main(argc, argv,
+                    {.name = "tenrec",
+                     .set_threads = [](int n) { set_num_threads(n); },
+                     .num_threads = [] { return num_threads(); },
+                     .make = make});
+}

@@ -1,0 +1,29 @@
+# `cmake --install`: library, public headers, CMake package and pkg-config file.
+include(CMakePackageConfigHelpers)
+set(package_dir "${CMAKE_INSTALL_LIBDIR}/cmake/tenrec")
+
+install(TARGETS tenrec EXPORT tenrecTargets)
+install(FILES tenrec.h DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}/tenrec" OPTIONAL)
+# *_impl.h are the library's own: they may name third-party headers, and no public header includes them.
+install(DIRECTORY ${TENREC_LAYERS} DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}/tenrec"
+        FILES_MATCHING PATTERN "*.h" PATTERN "*_impl.h" EXCLUDE)
+install(EXPORT tenrecTargets NAMESPACE tenrec:: DESTINATION "${package_dir}")
+
+get_target_property(library_type tenrec TYPE)
+string(COMPARE EQUAL "${library_type}" STATIC_LIBRARY TENREC_STATIC)
+configure_package_config_file(cmake/tenrecConfig.cmake.in tenrecConfig.cmake INSTALL_DESTINATION "${package_dir}")
+write_basic_package_version_file(tenrecConfigVersion.cmake COMPATIBILITY SameMinorVersion)
+install(FILES "${PROJECT_BINARY_DIR}/tenrecConfig.cmake" "${PROJECT_BINARY_DIR}/tenrecConfigVersion.cmake"
+        cmake/FindOneDNN.cmake DESTINATION "${package_dir}")
+
+file(RELATIVE_PATH pc_prefix "/prefix/${CMAKE_INSTALL_LIBDIR}/pkgconfig" /prefix)
+set(pc_requires "zlib libpng")
+set(pc_libs "-lstdc++ -lm -pthread")
+if(CURL_FOUND)
+  string(APPEND pc_requires " libcurl")
+endif()
+if(TENREC_HAVE_ONEDNN)
+  string(PREPEND pc_libs "-ldnnl -lgomp ")
+endif()
+configure_file(cmake/tenrec.pc.in tenrec.pc @ONLY)
+install(FILES "${PROJECT_BINARY_DIR}/tenrec.pc" DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig")

@@ -1,0 +1,20 @@
+// CIFAR-10 in its binary version (plain or gzip).
+//
+// A record is 3,073 bytes: a label, then 1,024 red, 1,024 green and 1,024 blue bytes, row by row. The training set is
+// data_batch_1.bin to data_batch_5.bin, the test set test_batch.bin, each possibly with .gz.
+// Krizhevsky, "Learning multiple layers of features from tiny images", 2009.
+#pragma once
+
+#include <string>
+
+#include "tenrec/core/bounded_reader.h"
+#include "tenrec/data/images.h"
+
+namespace tenrec {
+
+// 3x32x32 images, labels 0 to 9. Throws IOError for a missing, truncated or wrong file.
+ImageSet read_cifar10(const std::string& folder, Split split);
+// Appends the records of one batch to `set`: at least one, at most 100,000.
+void read_cifar10_batch(BoundedReader& reader, ImageSet& set);
+
+}  // namespace tenrec

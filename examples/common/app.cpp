@@ -1,0 +1,87 @@
+#include "common/app.h"
+
+#include <sys/resource.h>
+
+#include <csignal>
+#include <cstdio>
+
+#include "tenrec/data/sha256.h"
+
+namespace examples {
+
+using namespace tenrec;
+
+namespace {
+volatile std::sig_atomic_t signals_seen = 0;
+void on_signal(int number) {
+  if (signals_seen) {
+    std::signal(number, SIG_DFL);
+    std::raise(number);
+  }
+  signals_seen = 1;
+}
+}  // namespace
+
+void add_common_flags(CLI::App& app, Flags& f) {
+  app.add_option("--data", f.data, "Folder with the original files; without it, data that needs no download");
+  app.add_flag("--download", f.download, "Fetch the files into the --data folder first (https, pinned sha256)");
+  app.add_option("--epochs", f.epochs, "Passes over the training data")->check(CLI::PositiveNumber);
+  app.add_option("--steps", f.steps, "Stop after so many steps")->check(CLI::PositiveNumber);
+  app.add_option("--batch-size", f.batch_size, "Examples a step")->check(CLI::PositiveNumber);
+  app.add_option("--lr", f.lr, "Learning rate")->check(CLI::PositiveNumber);
+  app.add_option("--seed", f.seed, "Of weights, order and dropout");
+  app.add_option("--threads", f.threads, "CPU threads; the result does not depend on it")->check(CLI::Range(1, 256));
+  app.add_option("--device", f.device, "cpu or cuda");
+  app.add_option("--save", f.save, "Write the whole run state here at the end, and on Ctrl-C");
+  app.add_option("--resume", f.resume, "Go on from a saved run state");
+  app.add_flag("--quiet", f.quiet, "Only the last line");
+}
+
+void apply(const Flags& flags) {
+  if (flags.threads > 0) set_num_threads(flags.threads);
+  manual_seed(flags.seed);
+  zeros({1}).to(Device(flags.device));  // says what is missing before any work is done
+}
+
+int run_app(CLI::App& app, int argc, char** argv, const std::function<void()>& body) {
+  try {
+    app.parse(argc, argv);
+    body();
+    return 0;
+  } catch (const CLI::ParseError& e) {
+    return app.exit(e);
+  } catch (const std::exception& e) {
+    std::fflush(stdout);
+    std::fprintf(stderr, "%s: %s\n", app.get_name().c_str(), e.what());
+    return 1;
+  }
+}
+
+void catch_signals() {
+  std::signal(SIGINT, on_signal);
+  std::signal(SIGTERM, on_signal);
+}
+bool interrupted() { return signals_seen != 0; }
+
+std::string weights_sha256(Module& model) {
+  Sha256 hash;
+  for (const NamedTensor& entry : state_dict(model)) {
+    const Tensor t = contiguous(entry.tensor.detach());
+    hash.update(entry.name.data(), entry.name.size());
+    hash.update(t.data_ptr(), size_t(t.numel() * size_of(t.dtype())));
+  }
+  return hash.hex();
+}
+
+double peak_rss_mb() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return double(usage.ru_maxrss) / 1024;
+}
+
+void print_result(const nlohmann::ordered_json& result) {
+  std::printf("%s\n", result.dump().c_str());
+  std::fflush(stdout);
+}
+
+}  // namespace examples

@@ -1,0 +1,63 @@
+#include "common/run_state.h"
+
+namespace examples {
+
+using namespace tenrec;
+
+namespace {
+
+void put(Safetensors& file, const std::string& prefix, const std::vector<NamedTensor>& tensors) {
+  for (const NamedTensor& entry : tensors) file.tensors.push_back({prefix + entry.name, contiguous(entry.tensor.detach())});
+}
+std::vector<NamedTensor> take(const Safetensors& file, const std::string& prefix) {
+  std::vector<NamedTensor> out;
+  for (const NamedTensor& entry : file.tensors)
+    if (entry.name.starts_with(prefix)) out.push_back({entry.name.substr(prefix.size()), entry.tensor});
+  return out;
+}
+Tensor integers(const std::vector<int64_t>& values) { return from_vector(values, {int64_t(values.size())}); }
+std::vector<int64_t> integers(const Safetensors& file, const char* name, size_t count) {
+  std::vector<int64_t> values = file.at(name).to_vector<int64_t>();
+  if (values.size() != count) fail<IOError>("run state: ", name, " has ", values.size(), " numbers, expected ", count);
+  return values;
+}
+
+}  // namespace
+
+void save_run(const std::string& path, const std::string& kind, Module& model, const Optimizer& optimizer,
+              const Scheduler& scheduler, const DataLoader& loader, const Progress& progress) {
+  Safetensors file;
+  file.metadata = {{"format", "tenrec run state 1"}, {"kind", kind}};
+  put(file, "model.", state_dict(model));
+  put(file, "optimizer.", optimizer.state_dict());
+  put(file, "scheduler.", scheduler.state_dict());
+  const GeneratorState random = default_generator().state();
+  file.tensors.push_back({"random", integers({int64_t(random.seed), int64_t(random.offset)})});
+  const LoaderState place = loader.state();
+  file.tensors.push_back({"loader", integers({int64_t(place.epoch), place.position, int64_t(loader.options().seed)})});
+  file.tensors.push_back({"progress.counts", integers({progress.step, progress.loss_count})});
+  file.tensors.push_back({"progress.losses", from_vector(std::vector<double>{progress.loss_sum, progress.last_loss}, {2})});
+  save_safetensors(path, file, {.keep_previous = true});
+}
+
+Progress load_run(const std::string& path, const std::string& kind, Module& model, Optimizer& optimizer,
+                  Scheduler& scheduler, DataLoader& loader) {
+  const Safetensors file = load_safetensors(path);
+  const std::string* saved = file.find_metadata("kind");
+  if (!saved) fail<IOError>(path, ": not a run state (weights alone cannot be resumed)");
+  if (*saved != kind) fail<ValueError>(path, ": the state of a run of ", *saved, ", this is ", kind);
+  const auto random = integers(file, "random", 2), place = integers(file, "loader", 3);
+  const auto counts = integers(file, "progress.counts", 2);
+  const std::vector<double> losses = file.at("progress.losses").to_vector<double>();
+  if (losses.size() != 2) fail<IOError>(path, ": progress.losses has ", losses.size(), " numbers, expected 2");
+  if (uint64_t(place[2]) != loader.options().seed)
+    fail<ValueError>(path, ": the run was started with --seed ", place[2], ", resume it with the same");
+  load_state_dict(model, take(file, "model."));
+  optimizer.load_state_dict(take(file, "optimizer."));
+  scheduler.load_state_dict(take(file, "scheduler."));
+  loader.seek({uint64_t(place[0]), place[1]});
+  default_generator().set_state({uint64_t(random[0]), uint64_t(random[1])});
+  return {counts[0], losses[0], counts[1], losses[1]};
+}
+
+}  // namespace examples
