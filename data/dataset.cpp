@@ -18,6 +18,12 @@ void copy_bytes(void* out, const void* from, size_t n) {
   if (n > 0) std::memcpy(out, from, n);
 }
 
+// Rows of a shuffled batch lie anywhere in memory; asked for a few rows ahead, they arrive while others are converted.
+constexpr size_t kAhead = 4;
+void prefetch(const uint8_t* p, int64_t n) {
+  for (int64_t i = 0; i < n; i += 64) __builtin_prefetch(p + i);
+}
+
 Shape with_batch(int64_t count, const Shape& shape) {
   Shape batch = shape;
   batch.insert(0, count);
@@ -162,6 +168,7 @@ Example ImageDataset::get_batch(std::span<const int64_t> indices) const {
   auto* labels = batch.tensors[1].data<int64_t>();
   const size_t bytes = size_t(images_->pixels_per_image() * size_of(batch.tensors[0].dtype()));
   for (size_t i = 0; i < indices.size(); ++i) {
+    if (i + kAhead < indices.size()) prefetch(images_->image(indices[i + kAhead]), images_->pixels_per_image());
     fill(indices[i], pixels + i * bytes);
     labels[i] = images_->labels[size_t(indices[i])];
   }

@@ -50,6 +50,9 @@ std::vector<double> ticks(double low, double high, int wanted) {
   return out;
 }
 
+// A place in the picture as a whole pixel; what is far outside or no number at all stays outside.
+int64_t whole_pixel(double place) { return std::isnan(place) ? -1 : int64_t(std::clamp(place, -1.0, 1e6)); }
+
 void centred_text(Canvas& canvas, int64_t x, int64_t y, const std::string& text, int64_t scale = 1,
                   Color color = kBlack) {
   canvas.text(x - Canvas::text_width(text, scale) / 2, y, text, color, scale);
@@ -147,7 +150,7 @@ void Plot::draw_axes(Canvas& canvas, const Frame& frame) const {
   const int64_t right = frame.left + frame.width, bottom = frame.top + frame.height;
   const bool grid = background_.empty();
   for (const double tick : ticks(frame.x.low, frame.x.high, 8)) {
-    const auto x = int64_t(frame.column(tick));
+    const int64_t x = whole_pixel(frame.column(tick));
     if (grid) canvas.fill_rect(x, frame.top, 1, frame.height, kLightGrey);
     canvas.fill_rect(x, bottom, 1, 4, kBlack);
     centred_text(canvas, x, bottom + 8, number(tick));
@@ -155,7 +158,8 @@ void Plot::draw_axes(Canvas& canvas, const Frame& frame) const {
   // A log axis of less than a decade would get no whole powers of ten, so its ticks are spaced in logarithms.
   for (const double tick : ticks(frame.y.low, frame.y.high, 6)) {
     const double value = frame.log_y ? std::pow(10.0, tick) : tick;
-    const auto y = int64_t(frame.row(value));
+    if (!(value > 0 || !frame.log_y) || !std::isfinite(value)) continue;
+    const int64_t y = whole_pixel(frame.row(value));
     if (grid) canvas.fill_rect(frame.left, y, frame.width, 1, kLightGrey);
     canvas.fill_rect(frame.left - 4, y, 4, 1, kBlack);
     const std::string label = number(value);
@@ -170,7 +174,7 @@ void Plot::draw_axes(Canvas& canvas, const Frame& frame) const {
 void Plot::draw_series(Canvas& canvas, const Frame& frame, const Series& series) const {
   const Color color = palette(series.style.color);
   if (series.kind == Series::vertical) {
-    const double x = frame.column(series.x[0]);
+    const double x = std::floor(frame.column(series.x[0])) + 0.5;  // the middle of a pixel
     for (int64_t y = 0; y < frame.height; y += 8) {
       canvas.line(x, double(frame.top + y), x, double(frame.top + y + (series.style.dashed ? 4 : 8)), color,
                   series.style.width);

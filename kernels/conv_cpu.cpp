@@ -3,6 +3,7 @@
 #include "tenrec/core/error.h"
 #include "tenrec/core/parallel.h"
 #include "tenrec/kernels/conv.h"
+#include "tenrec/kernels/conv_winograd.h"
 #include "tenrec/kernels/gemm.h"
 #include "tenrec/kernels/scratch.h"
 
@@ -57,6 +58,8 @@ struct Sizes {
 
 template <class T>
 void forward(const ConvShape& s, const T* x, const T* weight, const T* bias, T* y) {
+  if constexpr (std::is_same_v<T, float>)
+    if (blas() == Blas::native && suits_winograd(s)) return winograd_forward(s, x, weight, bias, y);
   const Sizes z(s);
   parallel_for(s.n, 1, [&](int64_t begin, int64_t end) {
     Scratch scratch;
@@ -78,6 +81,8 @@ void forward(const ConvShape& s, const T* x, const T* weight, const T* bias, T* 
 
 template <class T>
 void input_grad(const ConvShape& s, const T* dy, const T* weight, T* dx) {
+  if constexpr (std::is_same_v<T, float>)
+    if (blas() == Blas::native && suits_winograd(s)) return winograd_input_grad(s, dy, weight, dx);
   const Sizes z(s);
   parallel_for(s.n, 1, [&](int64_t begin, int64_t end) {
     Scratch scratch;
@@ -103,6 +108,8 @@ void input_grad(const ConvShape& s, const T* dy, const T* weight, T* dx) {
 // Images in fixed chunks; the chunks' sums are added in order.
 template <class T>
 void weight_grad(const ConvShape& s, const T* x, const T* dy, T* dweight) {
+  if constexpr (std::is_same_v<T, float>)
+    if (blas() == Blas::native && suits_winograd(s)) return winograd_weight_grad(s, x, dy, dweight);
   constexpr int64_t kImages = 8;
   const Sizes z(s);
   const int64_t size = s.groups * z.weight_group, chunks = (s.n + kImages - 1) / kImages;

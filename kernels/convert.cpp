@@ -19,9 +19,7 @@ Int truncate(Float v) {
   constexpr Float low = Float(std::numeric_limits<Int>::min());
   const Float high = -low + (low == 0 ? Float(std::numeric_limits<Int>::max()) + 1 : 0);  // 2^(bits - 1), exact
   if (v != v) return 0;
-  return v < low     ? std::numeric_limits<Int>::min()
-         : v >= high ? std::numeric_limits<Int>::max()
-                     : Int(v);
+  return v < low ? std::numeric_limits<Int>::min() : v >= high ? std::numeric_limits<Int>::max() : Int(v);
 }
 
 // Half precision goes through the processor's conversion in every path, so that even the bits of a NaN agree.
@@ -47,13 +45,20 @@ Half narrow(float v) {
 
 template <class To, class From>
 Stored<To> convert_one(Stored<From> v) {
-  if constexpr (std::is_same_v<From, To>) return v;
-  else if constexpr (std::is_class_v<From>) return convert_one<To, float>(widen(v));
-  else if constexpr (std::is_same_v<To, bool>) return uint8_t(v != Stored<From>(0));
-  else if constexpr (std::is_same_v<From, bool>) return convert_one<To, int32_t>(v != 0);
-  else if constexpr (std::is_class_v<To>) return narrow<To>(static_cast<float>(v));
-  else if constexpr (std::is_integral_v<To> && std::is_floating_point_v<From>) return truncate<To>(v);
-  else return static_cast<To>(v);
+  if constexpr (std::is_same_v<From, To>)
+    return v;
+  else if constexpr (std::is_class_v<From>)
+    return convert_one<To, float>(widen(v));
+  else if constexpr (std::is_same_v<To, bool>)
+    return uint8_t(v != Stored<From>(0));
+  else if constexpr (std::is_same_v<From, bool>)
+    return convert_one<To, int32_t>(v != 0);
+  else if constexpr (std::is_class_v<To>)
+    return narrow<To>(static_cast<float>(v));
+  else if constexpr (std::is_integral_v<To> && std::is_floating_point_v<From>)
+    return truncate<To>(v);
+  else
+    return static_cast<To>(v);
 }
 
 // The contiguous case. The compiler vectorises all but binary16.
@@ -80,8 +85,10 @@ void convert_run(const void* from, int64_t from_stride, void* to, int64_t to_str
   const auto* x = static_cast<const Stored<From>*>(from);
   auto* y = static_cast<Stored<To>*>(to);
   if (from_stride == 1 && to_stride == 1) {
-    if constexpr (std::is_same_v<From, To>) std::memcpy(y, x, size_t(n) * sizeof(*x));
-    else convert_dense<To, From>(x, y, n);
+    if constexpr (std::is_same_v<From, To>)
+      std::memcpy(y, x, size_t(n) * sizeof(*x));
+    else
+      convert_dense<To, From>(x, y, n);
   } else if (from_stride == 0 && to_stride == 1) {
     const Stored<To> value = convert_one<To, From>(*x);
     for (int64_t i = 0; i < n; ++i) y[i] = value;

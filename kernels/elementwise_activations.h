@@ -8,7 +8,7 @@
 
 namespace tenrec::kernels {
 
-// --- sigmoid and tanh, from the output ---------------------------------------------------------------------------------
+// --- sigmoid and tanh, from the output ------------------------------------------------------------------------------
 struct Tanh {
   template <class P>
   TENREC_INLINE P operator()(P x) const {
@@ -46,7 +46,7 @@ struct LogSigmoidGrad {
   }
 };
 
-// --- piecewise linear --------------------------------------------------------------------------------------------------
+// --- piecewise linear -----------------------------------------------------------------------------------------------
 struct Relu {
   static constexpr bool integers = true;
   template <class P>
@@ -133,8 +133,9 @@ struct ThresholdGrad {
   }
 };
 
-// --- curved ------------------------------------------------------------------------------------------------------------
-// x above 0, alpha (e^(x / width) - 1) below, all times scale: ELU, CELU and SELU.
+// --- curved ---------------------------------------------------------------------------------------------------------
+// ------------------------------------------------------------------------------------------------------------ x above
+// 0, alpha (e^(x / width) - 1) below, all times scale: ELU, CELU and SELU.
 struct Elu {
   double alpha, scale, inverse_width;
   template <class P>
@@ -268,8 +269,9 @@ struct TanhShrinkGrad {
   }
 };
 
-// --- gated -------------------------------------------------------------------------------------------------------------
-// a sigmoid(b). Its cotangent for a is itself, of dy.
+// --- gated ----------------------------------------------------------------------------------------------------------
+// ------------------------------------------------------------------------------------------------------------- a
+// sigmoid(b). Its cotangent for a is itself, of dy.
 struct Glu {
   template <class P>
   TENREC_INLINE P operator()(P a, P b) const {

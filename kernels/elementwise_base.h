@@ -10,11 +10,18 @@ template <class... F>
 struct FunctorList {};
 
 template <class F>
-inline constexpr bool is_predicate = requires { F::predicate; };
+inline constexpr bool is_predicate = requires {
+  F::predicate;
+};
 template <class F>
-inline constexpr bool on_integers = requires { F::integers; } || requires { F::integers_only; };
+inline constexpr bool on_integers = requires {
+  F::integers;
+}
+|| requires { F::integers_only; };
 template <class F>
-inline constexpr bool on_floats = !requires { F::integers_only; };
+inline constexpr bool on_floats = !requires {
+  F::integers_only;
+};
 
 template <class P>
 inline constexpr bool is_integer_packet = std::is_integral_v<ElementOf<P>>;
@@ -32,8 +39,10 @@ struct BindRight {
   int64_t integer;
   template <class P>
   TENREC_INLINE auto operator()(P x) const {
-    if constexpr (is_integer_packet<P>) return F()(x, P(integer));
-    else return F()(x, splat<P>(value));
+    if constexpr (is_integer_packet<P>)
+      return F()(x, P(integer));
+    else
+      return F()(x, splat<P>(value));
   }
 };
 template <class F>
@@ -42,8 +51,10 @@ struct BindLeft {
   int64_t integer;
   template <class P>
   TENREC_INLINE auto operator()(P x) const {
-    if constexpr (is_integer_packet<P>) return F()(P(integer), x);
-    else return F()(splat<P>(value), x);
+    if constexpr (is_integer_packet<P>)
+      return F()(P(integer), x);
+    else
+      return F()(splat<P>(value), x);
   }
 };
 template <class F>

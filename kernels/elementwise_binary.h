@@ -9,24 +9,30 @@ struct Add {
   static constexpr bool integers = true;
   template <class P>
   TENREC_INLINE P operator()(P a, P b) const {
-    if constexpr (is_integer_packet<P>) return wrap_add(a, b);
-    else return a + b;
+    if constexpr (is_integer_packet<P>)
+      return wrap_add(a, b);
+    else
+      return a + b;
   }
 };
 struct Sub {
   static constexpr bool integers = true;
   template <class P>
   TENREC_INLINE P operator()(P a, P b) const {
-    if constexpr (is_integer_packet<P>) return wrap_sub(a, b);
-    else return a - b;
+    if constexpr (is_integer_packet<P>)
+      return wrap_sub(a, b);
+    else
+      return a - b;
   }
 };
 struct Mul {
   static constexpr bool integers = true;
   template <class P>
   TENREC_INLINE P operator()(P a, P b) const {
-    if constexpr (is_integer_packet<P>) return wrap_mul(a, b);
-    else return a * b;
+    if constexpr (is_integer_packet<P>)
+      return wrap_mul(a, b);
+    else
+      return a * b;
   }
 };
 struct Div {
@@ -41,13 +47,16 @@ struct AddScaled {
   double scale;
   template <class P>
   TENREC_INLINE P operator()(P a, P b) const {
-    if constexpr (is_integer_packet<P>) return wrap_add(a, wrap_mul(int64_t(scale), b));
-    else return a + splat<P>(scale) * b;
+    if constexpr (is_integer_packet<P>)
+      return wrap_add(a, wrap_mul(int64_t(scale), b));
+    else
+      return a + splat<P>(scale) * b;
   }
 };
 
-// --- division with rounding; an integer divisor of 0 is refused before, here it gives 0 --------------------------------
-// Rounded down. Of floats: (a - a mod b) / b, put right where that is not quite an integer; as in PyTorch and Python.
+// --- division with rounding; an integer divisor of 0 is refused before, here it gives 0 -----------------------------
+// -------------------------------- Rounded down. Of floats: (a - a mod b) / b, put right where that is not quite an
+// integer; as in PyTorch and Python.
 struct FloorDivide {
   static constexpr bool integers = true;
   template <class P>
@@ -87,12 +96,14 @@ struct Fmod {
   static constexpr bool integers = true;
   template <class P>
   TENREC_INLINE P operator()(P a, P b) const {
-    if constexpr (is_integer_packet<P>) return b == 0 || b == -1 ? 0 : a % b;
-    else return fmod(a, b);
+    if constexpr (is_integer_packet<P>)
+      return b == 0 || b == -1 ? 0 : a % b;
+    else
+      return fmod(a, b);
   }
 };
 
-// --- powers, angles, logarithms of sums --------------------------------------------------------------------------------
+// --- powers, angles, logarithms of sums -----------------------------------------------------------------------------
 struct Pow {
   static constexpr bool integers = true;
   template <class P>
@@ -149,22 +160,26 @@ struct Copysign {
   }
 };
 
-// --- the smaller, the larger -------------------------------------------------------------------------------------------
-// NaN if either is NaN.
+// --- the smaller, the larger ----------------------------------------------------------------------------------------
+// ------------------------------------------------------------------------------------------- NaN if either is NaN.
 struct Minimum {
   static constexpr bool integers = true;
   template <class P>
   TENREC_INLINE P operator()(P a, P b) const {
-    if constexpr (is_integer_packet<P>) return a < b ? a : b;
-    else return min(a, b);
+    if constexpr (is_integer_packet<P>)
+      return a < b ? a : b;
+    else
+      return min(a, b);
   }
 };
 struct Maximum {
   static constexpr bool integers = true;
   template <class P>
   TENREC_INLINE P operator()(P a, P b) const {
-    if constexpr (is_integer_packet<P>) return a > b ? a : b;
-    else return max(a, b);
+    if constexpr (is_integer_packet<P>)
+      return a > b ? a : b;
+    else
+      return max(a, b);
   }
 };
 // The other one if one is NaN.
@@ -172,20 +187,24 @@ struct Fmin {
   static constexpr bool integers = true;
   template <class P>
   TENREC_INLINE P operator()(P a, P b) const {
-    if constexpr (is_integer_packet<P>) return a < b ? a : b;
-    else return select(is_nan(a), b, select(is_nan(b), a, min(a, b)));
+    if constexpr (is_integer_packet<P>)
+      return a < b ? a : b;
+    else
+      return select(is_nan(a), b, select(is_nan(b), a, min(a, b)));
   }
 };
 struct Fmax {
   static constexpr bool integers = true;
   template <class P>
   TENREC_INLINE P operator()(P a, P b) const {
-    if constexpr (is_integer_packet<P>) return a > b ? a : b;
-    else return select(is_nan(a), b, select(is_nan(b), a, max(a, b)));
+    if constexpr (is_integer_packet<P>)
+      return a > b ? a : b;
+    else
+      return select(is_nan(a), b, select(is_nan(b), a, max(a, b)));
   }
 };
 
-// --- predicates --------------------------------------------------------------------------------------------------------
+// --- predicates -----------------------------------------------------------------------------------------------------
 struct Predicate {
   static constexpr bool integers = true, predicate = true;
 };
@@ -256,7 +275,7 @@ struct IsClose {
   }
 };
 
-// --- bits --------------------------------------------------------------------------------------------------------------
+// --- bits -----------------------------------------------------------------------------------------------------------
 struct BitAnd {
   static constexpr bool integers_only = true;
   TENREC_INLINE int64_t operator()(int64_t a, int64_t b) const { return a & b; }
@@ -286,9 +305,8 @@ using BinaryFunctors =
                 Xlogy, Copysign, Minimum, Maximum, Fmin, Fmax, Eq, Ne, Lt, Le, Gt, Ge, LogicalAnd, LogicalOr,
                 LogicalXor, IsClose, BitAnd, BitOr, BitXor, ShiftLeft, ShiftRight>;
 // Those with a number for one operand; they are unary functors.
-using BoundFunctors =
-    FunctorList<BindRight<Add>, BindRight<Sub>, BindLeft<Sub>, BindRight<Mul>, BindRight<Div>, BindLeft<Div>,
-                BindRight<Pow>, BindLeft<Pow>, BindRight<Eq>, BindRight<Ne>, BindRight<Lt>, BindRight<Le>,
-                BindRight<Gt>, BindRight<Ge>>;
+using BoundFunctors = FunctorList<BindRight<Add>, BindRight<Sub>, BindLeft<Sub>, BindRight<Mul>, BindRight<Div>,
+                                  BindLeft<Div>, BindRight<Pow>, BindLeft<Pow>, BindRight<Eq>, BindRight<Ne>,
+                                  BindRight<Lt>, BindRight<Le>, BindRight<Gt>, BindRight<Ge>>;
 
 }  // namespace tenrec::kernels

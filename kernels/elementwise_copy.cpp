@@ -19,11 +19,21 @@ constexpr int64_t kTile = 32;
 
 struct Side {
   char* data;
-  int64_t size;                // bytes of an element
-  int64_t row = 0, col = 0;    // strides in elements
+  int64_t size;              // bytes of an element
+  int64_t row = 0, col = 0;  // strides in elements
   char* at(int64_t r, int64_t c) const { return data + (r * row + c * col) * size; }
   Side moved(int64_t offset) const { return {data + offset * size, size, row, col}; }
 };
+
+// A tile whose source is contiguous along the rows: read as it lies into a buffer, written from there. Reading it
+// across would touch a cache line per element, and with a power of two between them they all fall on the same few
+// places of the cache.
+void copy_turned(Convert convert, const Side& from, const Side& to, int64_t rows, int64_t cols) {
+  alignas(64) char buffer[kTile * kTile * 8];
+  for (int64_t c = 0; c < cols; ++c)
+    std::memcpy(buffer + c * kTile * from.size, from.at(0, c), size_t(rows * from.size));
+  for (int64_t r = 0; r < rows; ++r) convert(buffer + r * from.size, kTile, to.at(r, 0), to.col, cols);
+}
 
 // A matrix of rows x cols elements from one side to the other.
 void copy_plane(Convert convert, const Side& from, const Side& to, int64_t rows, int64_t cols) {
@@ -31,11 +41,20 @@ void copy_plane(Convert convert, const Side& from, const Side& to, int64_t rows,
     for (int64_t c = 0; c < cols; ++c) convert(from.at(0, c), from.row, to.at(0, c), to.row, rows);
     return;
   }
+  const bool turned = from.row == 1 && from.col != 1 && rows >= 8;
   const int64_t step = std::abs(from.col) > std::abs(from.row) ? kTile : cols;
-  for (int64_t r0 = 0; r0 < rows; r0 += kTile)
-    for (int64_t c = 0; c < cols; c += step)
-      for (int64_t r = r0; r < std::min(rows, r0 + kTile); ++r)
-        convert(from.at(r, c), from.col, to.at(r, c), to.col, std::min(step, cols - c));
+  for (int64_t r0 = 0; r0 < rows; r0 += kTile) {
+    const int64_t height = std::min(kTile, rows - r0);
+    for (int64_t c = 0; c < cols; c += step) {
+      const int64_t width = std::min(step, cols - c);
+      const Side source{from.at(r0, c), from.size, from.row, from.col}, target{to.at(r0, c), to.size, to.row, to.col};
+      if (turned) {
+        copy_turned(convert, source, target, height, width);
+        continue;
+      }
+      for (int64_t r = 0; r < height; ++r) convert(source.at(r, 0), from.col, target.at(r, 0), to.col, width);
+    }
+  }
 }
 
 // The two innermost dimensions are cut into patches, which are shared out together with the outer ones.

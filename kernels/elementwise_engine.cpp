@@ -1,10 +1,13 @@
-// Layout, conversion and partition for all elementwise kernels, once. A functor sees runs of values only, so an element's
-// value cannot depend on the layout it came from.
+// Layout, conversion and partition for all elementwise kernels, once. A functor sees runs of values only, so an
+// element's value cannot depend on the layout it came from.
 //
-// From the cheapest case to the most general: flat (everything lies as the loop wants it, or is one number), by rows
-// (the innermost dimension does), by blocks (inputs are first brought into buffers that stay in the nearest cache).
+// From the cheapest case to the most general: direct, flat (one shape, but numbers and conversions), by rows (the
+// innermost dimension lies as the loop wants it), by blocks (inputs are first brought into buffers that stay in the
+// nearest cache).
 #include <algorithm>
+#include <cstring>
 
+#include "tenrec/core/allocator.h"
 #include "tenrec/core/parallel.h"
 #include "tenrec/kernels/convert.h"
 #include "tenrec/kernels/elementwise.h"
@@ -14,8 +17,9 @@ namespace tenrec::kernels {
 namespace detail {
 namespace {
 
-constexpr int64_t kBlock = 1024;   // elements of a buffered run
-constexpr int64_t kMinRow = 16;    // a shorter innermost dimension is done by blocks
+constexpr int64_t kBlock = 1024;  // elements of a buffered run
+constexpr int64_t kMinRow = 16;   // a shorter innermost dimension is done by blocks
+constexpr int64_t kShortPeriod = kBlock / 4;
 constexpr int64_t kPackSize = 64;  // bytes of a repeated value: the widest pack
 
 DType output_compute(const Kernel& k) { return k.predicate ? u8 : k.compute; }
@@ -27,46 +31,117 @@ struct Repeated {
   alignas(kPackSize) char bytes[kPackSize];
 };
 
-bool run_flat(const Kernel& kernel, std::span<const View> inputs, const View& y) {
-  if (!y.contiguous || !output_native(kernel, y)) return false;
-  Run all;
-  Repeated repeated[kMaxInputs];
+// --- direct: the loop can run over the tensors as they lie ----------------------------------------------------------
+bool is_direct(const Kernel& kernel, std::span<const View> inputs, const View& y) {
+  bool direct = y.contiguous && output_native(kernel, y);
+  for (const View& x : inputs) direct &= x.contiguous && x.dtype == kernel.compute && x.numel == y.numel;
+  return direct;
+}
+
+void run_direct(const Kernel& kernel, std::span<const View> inputs, const View& y) {
+  const auto range = [&](int64_t begin, int64_t end) {
+    Run run;
+    for (size_t k = 0; k < inputs.size(); ++k) {
+      run.in[k] = static_cast<const char*>(inputs[k].data) + begin * size_of(kernel.compute);
+      run.step[k] = 1;
+    }
+    run.out = static_cast<char*>(y.data) + begin * size_of(y.dtype);
+    run.n = end - begin;
+    kernel.loop(kernel.functor, run);
+  };
+  if (y.numel <= kGrain)
+    range(0, y.numel);
+  else
+    parallel_for(y.numel, kGrain, range);
+}
+
+// --- flat: everything contiguous and of one shape, or one number ----------------------------------------------------
+struct Flat {
+  const Kernel& kernel;
+  size_t inputs;
+  const char* in[kMaxInputs];
+  int64_t step[kMaxInputs], in_size[kMaxInputs];
+  Convert convert[kMaxInputs];  // null where the loop can read the input itself
+  char* out;
+  int64_t out_size;
+  Convert convert_out;
+  bool converts;
+};
+
+bool make_flat(Flat& f, Repeated* repeated, std::span<const View> inputs, const View& y) {
+  if (!y.contiguous) return false;
+  const DType compute = f.kernel.compute;
+  f.inputs = inputs.size();
+  f.out = static_cast<char*>(y.data);
+  f.out_size = size_of(y.dtype);
+  f.convert_out = output_native(f.kernel, y) ? nullptr : find_convert(output_compute(f.kernel), y.dtype);
+  f.converts = f.convert_out != nullptr;
   for (size_t k = 0; k < inputs.size(); ++k) {
     const View& x = inputs[k];
-    if (x.dtype == kernel.compute && x.contiguous && x.numel == y.numel) {
-      all.in[k] = x.data;
-      all.step[k] = 1;
+    if (x.contiguous && x.numel == y.numel) {
+      f.in[k] = static_cast<const char*>(x.data);
+      f.in_size[k] = size_of(x.dtype);
+      f.step[k] = 1;
+      f.convert[k] = x.dtype == compute ? nullptr : find_convert(x.dtype, compute);
+      f.converts |= x.dtype != compute;
     } else if (x.numel == 1) {
-      convert_strided(x.data, x.dtype, 0, repeated[k].bytes, kernel.compute, 1, kPackSize / size_of(kernel.compute));
-      all.in[k] = repeated[k].bytes;
-      all.step[k] = 0;
+      convert_strided(x.data, x.dtype, 0, repeated[k].bytes, compute, 1, kPackSize / size_of(compute));
+      f.in[k] = repeated[k].bytes;
+      f.in_size[k] = f.step[k] = 0;
+      f.convert[k] = nullptr;
     } else {
       return false;
     }
   }
-  all.out = y.data;
-  all.n = y.numel;
-  if (y.numel <= kGrain) {
-    kernel.loop(kernel.functor, all);
-    return true;
-  }
-  parallel_for(y.numel, kGrain, [&](int64_t begin, int64_t end) {
-    Run part = all;
-    for (size_t k = 0; k < inputs.size(); ++k)
-      part.in[k] = static_cast<const char*>(all.in[k]) + begin * all.step[k] * size_of(kernel.compute);
-    part.out = static_cast<char*>(all.out) + begin * size_of(output_compute(kernel));
-    part.n = end - begin;
-    kernel.loop(kernel.functor, part);
-  });
   return true;
 }
 
+// What the next block will read is fetched while this one is computed; left to itself the memory would idle meanwhile.
+void prefetch(const char* from, int64_t bytes) {
+  for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(from + i);
+}
+
+void run_flat(const Flat& f, int64_t begin, int64_t end) {
+  alignas(64) char buffers[kMaxInputs + 1][kBlock * 8];
+  const int64_t block = f.converts ? kBlock : end - begin;
+  for (int64_t at = begin; at < end; at += block) {
+    Run run;
+    run.n = std::min(block, end - at);
+    for (size_t k = 0; k < f.inputs; ++k) {
+      run.step[k] = f.step[k];
+      run.in[k] = f.in[k] + at * f.in_size[k];
+      if (!f.convert[k]) continue;
+      f.convert[k](run.in[k], 1, buffers[k], 1, run.n);
+      prefetch(static_cast<const char*>(run.in[k]) + run.n * f.in_size[k],
+               std::min(block, end - at - run.n) * f.in_size[k]);
+      run.in[k] = buffers[k];
+    }
+    run.out = f.convert_out ? buffers[kMaxInputs] : f.out + at * f.out_size;
+    f.kernel.loop(f.kernel.functor, run);
+    if (f.convert_out) f.convert_out(buffers[kMaxInputs], 1, f.out + at * f.out_size, 1, run.n);
+  }
+}
+
+// --- strided --------------------------------------------------------------------------------------------------------
+// Out of line, as its buffers are large.
+[[gnu::noinline]] bool try_flat(const Kernel& kernel, std::span<const View> inputs, const View& y) {
+  Flat flat{kernel, 0, {}, {}, {}, {}, nullptr, 0, nullptr, false};
+  Repeated repeated[kMaxInputs];
+  if (!make_flat(flat, repeated, inputs, y)) return false;
+  if (y.numel <= kGrain)
+    run_flat(flat, 0, y.numel);
+  else
+    parallel_for(y.numel, kGrain, [&](int64_t begin, int64_t end) { run_flat(flat, begin, end); });
+  return true;
+}
+
+// --- strided --------------------------------------------------------------------------------------------------------
 struct Input {
   const char* data;
   int64_t size;     // bytes of an element
   bool native;      // of the compute dtype
   bool dense;       // native and linear: the block can be used where it lies
-  bool constant;    // one value
+  int64_t period;   // the input repeats after so many elements
   Convert convert;  // to the compute dtype
 };
 
@@ -96,13 +171,21 @@ Work make_work(const Kernel& kernel, std::span<const View> inputs, const View& y
   for (size_t k = 0; k < inputs.size(); ++k) {
     const View& x = inputs[k];
     const bool native = x.dtype == kernel.compute;
-    w.in[k] = {static_cast<const char*>(x.data),        size_of(x.dtype),          native,
-               native && is_linear(w.space, k + 1), is_constant(w.space, k + 1), find_convert(x.dtype, kernel.compute)};
+    w.in[k] = {static_cast<const char*>(x.data),    size_of(x.dtype),       native,
+               native && is_linear(w.space, k + 1), period(w.space, k + 1), find_convert(x.dtype, kernel.compute)};
   }
   const bool native = output_native(kernel, y);
   w.out = {static_cast<char*>(y.data), size_of(y.dtype), native, native && is_linear(w.space, 0),
            find_convert(output_compute(kernel), y.dtype)};
   return w;
+}
+
+// Blocks need not be gathered again and again: inputs are dense, or repeat after a short period.
+bool blocks_are_cheap(const Work& w) {
+  if (!w.out.dense) return false;
+  for (size_t k = 0; k < w.inputs; ++k)
+    if (!w.in[k].dense && w.in[k].period > kShortPeriod) return false;
+  return true;
 }
 
 bool rows_suffice(const Work& w) {
@@ -112,7 +195,7 @@ bool rows_suffice(const Work& w) {
     const int64_t stride = w.space.strides[k + 1][inner];
     if (stride != 0 && (stride != 1 || !w.in[k].native)) return false;
   }
-  return true;
+  return !blocks_are_cheap(w);
 }
 
 void run_rows(const Work& w, int64_t begin, int64_t end) {
@@ -152,20 +235,37 @@ void scatter(const Work& w, const char* from, int64_t at, int64_t n) {
   });
 }
 
+// One period of input k, from element `at` on, written over and over.
+void gather_cycle(const Work& w, size_t k, int64_t at, int64_t n, char* to) {
+  int64_t filled = std::min(n, w.in[k].period);
+  gather(w, k, at, filled, to);
+  for (; filled < n; filled *= 2)
+    std::memcpy(to + filled * w.width, to, size_t(std::min(filled, n - filled) * w.width));
+}
+
 void run_blocks(const Work& w, int64_t begin, int64_t end) {
   alignas(64) char buffers[kMaxInputs + 1][kBlock * 8];
   Run run;
+  // A block is a multiple of all short periods (of two, the shorter divides the longer), so their buffers stay right.
+  int64_t block = kBlock;
+  for (size_t k = 0; k < w.inputs; ++k)
+    if (w.in[k].period <= kShortPeriod) block = std::min(block, kBlock / w.in[k].period * w.in[k].period);
   for (size_t k = 0; k < w.inputs; ++k) {
     run.in[k] = buffers[k];
-    run.step[k] = w.in[k].constant ? 0 : 1;
-    if (w.in[k].constant) w.in[k].convert(w.in[k].data, 0, buffers[k], 1, kPackSize / w.width);
+    run.step[k] = w.in[k].period == 1 ? 0 : 1;
+    if (w.in[k].period == 1)
+      w.in[k].convert(w.in[k].data, 0, buffers[k], 1, kPackSize / w.width);
+    else if (w.in[k].period <= kShortPeriod)
+      gather_cycle(w, k, begin, std::min(block, end - begin), buffers[k]);
   }
-  for (int64_t at = begin; at < end; at += kBlock) {
-    run.n = std::min(kBlock, end - at);
+  for (int64_t at = begin; at < end; at += block) {
+    run.n = std::min(block, end - at);
     for (size_t k = 0; k < w.inputs; ++k) {
-      if (w.in[k].constant) continue;
-      if (w.in[k].dense) run.in[k] = w.in[k].data + at * w.width;
-      else gather(w, k, at, run.n, buffers[k]);
+      if (w.in[k].period <= kShortPeriod) continue;
+      if (w.in[k].dense)
+        run.in[k] = w.in[k].data + at * w.width;
+      else
+        gather(w, k, at, run.n, buffers[k]);
     }
     run.out = w.out.dense ? w.out.data + at * w.out_width : buffers[kMaxInputs];
     w.kernel.loop(w.kernel.functor, run);
@@ -173,15 +273,54 @@ void run_blocks(const Work& w, int64_t begin, int64_t end) {
   }
 }
 
+// True if reading x row by row would jump from cache line to cache line while a neighbour lies in another dimension.
+bool is_turned(const View& x) {
+  const int64_t inner = x.ndim() - 1;
+  if (x.numel < kGrain || x.stride(inner) <= 1 || x.size(inner) == 1) return false;
+  for (int64_t d = 0; d < inner; ++d)
+    if (x.stride(d) == 1 && x.size(d) > 1) return true;
+  return false;
+}
+
+// A dense copy in another dtype.
+struct Dense {
+  Strides strides;
+  size_t bytes = 0;
+  void* data = nullptr;
+  Dense() = default;
+  Dense(const Dense&) = delete;
+  Dense& operator=(const Dense&) = delete;
+  ~Dense() { tenrec::detail::deallocate(data, bytes); }
+  View fill(const View& x, DType dtype) {
+    strides = contiguous_strides(*x.shape);
+    const auto wanted = size_t(x.numel * size_of(dtype));
+    data = tenrec::detail::allocate(wanted);
+    bytes = wanted;
+    const View dense{data, x.shape, &strides, x.numel, dtype, true};
+    copy(Cpu{}, x, dense);
+    return dense;
+  }
+};
+
+[[gnu::noinline]] void run_strided(const Kernel& kernel, std::span<const View> inputs, const View& y) {
+  View x[kMaxInputs];
+  Dense dense[kMaxInputs];
+  for (size_t k = 0; k < inputs.size(); ++k)
+    x[k] = is_turned(inputs[k]) ? dense[k].fill(inputs[k], kernel.compute) : inputs[k];
+  const Work w = make_work(kernel, {x, inputs.size()}, y);
+  const auto body = rows_suffice(w) ? run_rows : run_blocks;
+  if (y.numel <= kGrain)
+    body(w, 0, y.numel);
+  else
+    parallel_for(y.numel, kGrain, [&](int64_t begin, int64_t end) { body(w, begin, end); });
+}
+
 }  // namespace
 
 void run_elementwise(const Kernel& kernel, std::span<const View> inputs, const View& y) {
   if (y.numel == 0) return;
-  if (run_flat(kernel, inputs, y)) return;
-  const Work w = make_work(kernel, inputs, y);
-  const auto body = rows_suffice(w) ? run_rows : run_blocks;
-  if (y.numel <= kGrain) return body(w, 0, y.numel);
-  parallel_for(y.numel, kGrain, [&](int64_t begin, int64_t end) { body(w, begin, end); });
+  if (is_direct(kernel, inputs, y)) return run_direct(kernel, inputs, y);
+  if (!try_flat(kernel, inputs, y)) run_strided(kernel, inputs, y);
 }
 
 }  // namespace detail

@@ -59,13 +59,18 @@ void packed_loop(const void* functor, const Run& run, std::index_sequence<I...>)
   auto* y = static_cast<std::conditional_t<is_predicate<F>, uint8_t, T>*>(run.out);
   for (int64_t n = run.n; n > 0; n -= lanes, y += lanes) {
     P in[sizeof...(I)];
-    if (n >= lanes) [[likely]] ((in[I] = P::load(x[I])), ...);
-    else ((in[I] = load_tail<P>(x[I], n)), ...);
+    if (n >= lanes) [[likely]]
+      ((in[I] = P::load(x[I])), ...);
+    else
+      ((in[I] = load_tail<P>(x[I], n)), ...);
     ((x[I] += step[I]), ...);
     const auto out = f(in[I]...);
-    if constexpr (is_predicate<F>) store_mask(y, out, n);
-    else if (n >= lanes) [[likely]] out.store(y);
-    else store_tail(y, out, n);
+    if constexpr (is_predicate<F>)
+      store_mask(y, out, n);
+    else if (n >= lanes) [[likely]]
+      out.store(y);
+    else
+      store_tail(y, out, n);
   }
 }
 
@@ -84,8 +89,10 @@ void scalar_loop(const void* functor, const Run& run, std::index_sequence<I...>)
 
 template <class F, class T, size_t N>
 void element_loop(const void* functor, const Run& run) {
-  if constexpr (std::is_integral_v<T>) scalar_loop<F, T>(functor, run, std::make_index_sequence<N>());
-  else packed_loop<F, T>(functor, run, std::make_index_sequence<N>());
+  if constexpr (std::is_integral_v<T>)
+    scalar_loop<F, T>(functor, run, std::make_index_sequence<N>());
+  else
+    packed_loop<F, T>(functor, run, std::make_index_sequence<N>());
 }
 
 template <class F, size_t N>
@@ -98,7 +105,8 @@ void run(const F& f, DType compute, const std::array<View, N>& inputs, const Vie
   if constexpr (on_integers<F>) {
     if (compute == i64) loop = element_loop<F, int64_t, N>;
   }
-  if (!loop) [[unlikely]] fail<DTypeError>("this elementwise op is not defined for ", y.dtype);
+  if (!loop) [[unlikely]]
+    fail<DTypeError>("this elementwise op is not defined for ", y.dtype);
   run_elementwise({loop, &f, compute, is_predicate<F>}, inputs, y);
 }
 

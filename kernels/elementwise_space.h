@@ -50,9 +50,19 @@ inline Space merge(const Shape& shape, const Strides* strides, size_t operands) 
   return s;
 }
 
-inline bool is_linear(const Space& s, size_t k) { return s.shape.ndim() == 1 && s.strides[k][0] == 1; }
-inline bool is_constant(const Space& s, size_t k) {
-  return std::all_of(s.strides[k].begin(), s.strides[k].end(), [](int64_t stride) { return stride == 0; });
+// True if operand k lies in memory in the order of the walk, without gaps.
+inline bool is_linear(const Space& s, size_t k) {
+  int64_t step = 1;
+  for (int64_t d = s.shape.ndim() - 1; d >= 0; step *= s.shape[d--])
+    if (s.strides[k][d] != step) return false;
+  return true;
+}
+// After how many elements operand k repeats: 1 for a single value, everything if it never does.
+inline int64_t period(const Space& s, size_t k) {
+  int64_t first = 0, n = 1;
+  while (first < s.shape.ndim() && s.strides[k][first] == 0) ++first;
+  for (int64_t d = first; d < s.shape.ndim(); ++d) n *= s.shape[d];
+  return n;
 }
 
 // Where a linear index stands in a shape.

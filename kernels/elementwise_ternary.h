@@ -28,8 +28,10 @@ struct AddCMul {
   int64_t integer;
   template <class P>
   TENREC_INLINE P operator()(P x, P a, P b) const {
-    if constexpr (is_integer_packet<P>) return wrap_add(x, wrap_mul(integer, wrap_mul(a, b)));
-    else return x + splat<P>(value) * a * b;
+    if constexpr (is_integer_packet<P>)
+      return wrap_add(x, wrap_mul(integer, wrap_mul(a, b)));
+    else
+      return x + splat<P>(value) * a * b;
   }
 };
 // x + value a / b.

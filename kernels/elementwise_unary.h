@@ -11,16 +11,20 @@ struct Neg {
   static constexpr bool integers = true;
   template <class P>
   TENREC_INLINE P operator()(P x) const {
-    if constexpr (is_integer_packet<P>) return wrap_sub(0, x);
-    else return -x;
+    if constexpr (is_integer_packet<P>)
+      return wrap_sub(0, x);
+    else
+      return -x;
   }
 };
 struct Abs {
   static constexpr bool integers = true;
   template <class P>
   TENREC_INLINE P operator()(P x) const {
-    if constexpr (is_integer_packet<P>) return x < 0 ? wrap_sub(0, x) : x;
-    else return abs(x);
+    if constexpr (is_integer_packet<P>)
+      return x < 0 ? wrap_sub(0, x) : x;
+    else
+      return abs(x);
   }
 };
 // 0 for 0 and for NaN.
@@ -35,12 +39,14 @@ struct Square {
   static constexpr bool integers = true;
   template <class P>
   TENREC_INLINE P operator()(P x) const {
-    if constexpr (is_integer_packet<P>) return wrap_mul(x, x);
-    else return x * x;
+    if constexpr (is_integer_packet<P>)
+      return wrap_mul(x, x);
+    else
+      return x * x;
   }
 };
 
-// --- algebra and elementary functions ----------------------------------------------------------------------------------
+// --- algebra and elementary functions -------------------------------------------------------------------------------
 struct Sqrt {
   template <class P>
   TENREC_INLINE P operator()(P x) const {
@@ -168,7 +174,7 @@ struct Atanh {
   }
 };
 
-// --- error and gamma functions -----------------------------------------------------------------------------------------
+// --- error and gamma functions --------------------------------------------------------------------------------------
 struct Erf {
   template <class P>
   TENREC_INLINE P operator()(P x) const {
@@ -207,21 +213,25 @@ struct Polygamma {
   }
 };
 
-// --- rounding; an integer is its own -----------------------------------------------------------------------------------
+// --- rounding; an integer is its own --------------------------------------------------------------------------------
 struct Floor {
   static constexpr bool integers = true;
   template <class P>
   TENREC_INLINE P operator()(P x) const {
-    if constexpr (is_integer_packet<P>) return x;
-    else return floor(x);
+    if constexpr (is_integer_packet<P>)
+      return x;
+    else
+      return floor(x);
   }
 };
 struct Ceil {
   static constexpr bool integers = true;
   template <class P>
   TENREC_INLINE P operator()(P x) const {
-    if constexpr (is_integer_packet<P>) return x;
-    else return ceil(x);
+    if constexpr (is_integer_packet<P>)
+      return x;
+    else
+      return ceil(x);
   }
 };
 // Half to even.
@@ -229,16 +239,20 @@ struct Round {
   static constexpr bool integers = true;
   template <class P>
   TENREC_INLINE P operator()(P x) const {
-    if constexpr (is_integer_packet<P>) return x;
-    else return round(x);
+    if constexpr (is_integer_packet<P>)
+      return x;
+    else
+      return round(x);
   }
 };
 struct Trunc {
   static constexpr bool integers = true;
   template <class P>
   TENREC_INLINE P operator()(P x) const {
-    if constexpr (is_integer_packet<P>) return x;
-    else return trunc(x);
+    if constexpr (is_integer_packet<P>)
+      return x;
+    else
+      return trunc(x);
   }
 };
 struct Frac {
@@ -248,8 +262,9 @@ struct Frac {
   }
 };
 
-// --- bounds and repair -------------------------------------------------------------------------------------------------
-// high wins where the bounds cross; NaN stays.
+// --- bounds and repair ----------------------------------------------------------------------------------------------
+// ------------------------------------------------------------------------------------------------- high wins where the
+// bounds cross; NaN stays.
 struct Clamp {
   static constexpr bool integers = true;
   double low, high;
@@ -289,7 +304,7 @@ struct AbsGrad {
   }
 };
 
-// --- predicates --------------------------------------------------------------------------------------------------------
+// --- predicates -----------------------------------------------------------------------------------------------------
 struct IsNan {
   static constexpr bool integers = true, predicate = true;
   template <class P>
@@ -301,16 +316,20 @@ struct IsInf {
   static constexpr bool integers = true, predicate = true;
   template <class P>
   TENREC_INLINE MaskOf<P> operator()(P x) const {
-    if constexpr (is_integer_packet<P>) return false;
-    else return is_inf(x);
+    if constexpr (is_integer_packet<P>)
+      return false;
+    else
+      return is_inf(x);
   }
 };
 struct IsFinite {
   static constexpr bool integers = true, predicate = true;
   template <class P>
   TENREC_INLINE MaskOf<P> operator()(P x) const {
-    if constexpr (is_integer_packet<P>) return true;
-    else return is_finite(x);
+    if constexpr (is_integer_packet<P>)
+      return true;
+    else
+      return is_finite(x);
   }
 };
 struct LogicalNot {
@@ -325,8 +344,8 @@ struct BitNot {
   TENREC_INLINE int64_t operator()(int64_t x) const { return ~x; }
 };
 
-using UnaryFunctors = FunctorList<Neg, Abs, Sign, Square, Sqrt, Rsqrt, Reciprocal, Floor, Ceil, Round, Trunc, Frac, Clamp,
-                                  NanToNum, IsNan, IsInf, IsFinite, LogicalNot, BitNot>;
+using UnaryFunctors = FunctorList<Neg, Abs, Sign, Square, Sqrt, Rsqrt, Reciprocal, Floor, Ceil, Round, Trunc, Frac,
+                                  Clamp, NanToNum, IsNan, IsInf, IsFinite, LogicalNot, BitNot>;
 using MathFunctors = FunctorList<Exp, Exp2, Expm1, Log, Log2, Log10, Log1p, Sin, Cos, Tan, Asin, Acos, Atan, Sinh, Cosh,
                                  Asinh, Acosh, Atanh, Erf, Erfc, Erfinv, Lgamma, Digamma, Polygamma>;
 using UnaryGradFunctors = FunctorList<ClampGrad, AbsGrad>;

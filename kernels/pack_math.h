@@ -114,7 +114,7 @@ TENREC_INLINE P copysign(P magnitude, std::type_identity_t<P> sign) {
 }
 template <RealPacket P>
 TENREC_INLINE MaskOf<P> is_nan(P x) {
-  return x != x;
+  return x != x;  // NOLINT(misc-redundant-expression)
 }
 template <RealPacket P>
 TENREC_INLINE MaskOf<P> is_inf(P x) {

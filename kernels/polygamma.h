@@ -1,9 +1,9 @@
 // The polygamma functions: derivative number n of digamma, computed in double for floats and doubles alike.
 //
 // For x > 0 by (-1)^(n+1) n! zeta(n + 1, x), Hurwitz's zeta by direct terms up to x + k >= 12 + n and Euler and
-// Maclaurin's series behind them (DLMF 25.11.5). For x < 0 by reflection (DLMF 5.15.6): the derivatives of pi cot(pi x) are
-// polynomials in the cotangent, p_0 = c, p_(k+1) = -pi (1 + c^2) p_k'. The largest relative error is about 1e-13 away from
-// the zeros of the even orders on the negative axis.
+// Maclaurin's series behind them (DLMF 25.11.5). For x < 0 by reflection (DLMF 5.15.6): the derivatives of pi cot(pi x)
+// are polynomials in the cotangent, p_0 = c, p_(k+1) = -pi (1 + c^2) p_k'. The largest relative error is about 1e-13
+// away from the zeros of the even orders on the negative axis.
 #pragma once
 
 #include <cmath>
@@ -20,14 +20,10 @@ namespace detail {
 // (-1)^(n+1) psi^(n)(x) for x > 0, n >= 1.
 TENREC_HD inline double polygamma_magnitude(int n, double x) {
   // B_2k / (2k)!
-  constexpr double bernoulli[] = {1.0 / 12,
-                                  -1.0 / 720,
-                                  1.0 / 30240,
-                                  -1.0 / 1209600,
-                                  1.0 / 47900160,
-                                  -691.0 / 1307674368000,
-                                  1.0 / 74724249600,
-                                  -3617.0 / 10670622842880000};
+  constexpr double bernoulli[] = {1.0 / 12,          -1.0 / 720,
+                                  1.0 / 30240,       -1.0 / 1209600,
+                                  1.0 / 47900160,    -691.0 / 1307674368000,
+                                  1.0 / 74724249600, -3617.0 / 10670622842880000};
   double factorial = 1;
   for (int k = 2; k <= n; ++k) factorial *= k;
   const double s = n + 1;
@@ -82,8 +78,10 @@ TENREC_HD inline P polygamma(int order, P x) {
 #if defined(__CUDACC__)
   return one(x);
 #else
-  if constexpr (kSizeOf<P> == 1) return one(x);
-  else return each_lane(one, x);
+  if constexpr (kSizeOf<P> == 1)
+    return one(x);
+  else
+    return each_lane(one, x);
 #endif
 }
 

@@ -7,10 +7,10 @@
 namespace tenrec::kernels::detail {
 
 template <class T>
-const T* gather(const Space& s, const char* base, DType dtype, int64_t begin, int64_t n, T* buffer) {
+const T* gather_run(const DimSpace& s, const char* base, DType dtype, int64_t begin, int64_t n, T* buffer) {
   const int64_t size = size_of(dtype), stride = s.inner_stride();
   const bool direct = stride == 1 && dtype == dtype_of<T>;
-  Walker at(s, begin);
+  DimWalker at(s, begin);
   if (direct && at.run() >= n) return reinterpret_cast<const T*>(base) + at.offset();
   for (int64_t done = 0; done < n;) {
     const int64_t length = std::min(n - done, at.run());
@@ -21,9 +21,9 @@ const T* gather(const Space& s, const char* base, DType dtype, int64_t begin, in
   }
   return buffer;
 }
-template const float* gather(const Space&, const char*, DType, int64_t, int64_t, float*);
-template const double* gather(const Space&, const char*, DType, int64_t, int64_t, double*);
-template const int64_t* gather(const Space&, const char*, DType, int64_t, int64_t, int64_t*);
+template const float* gather_run(const DimSpace&, const char*, DType, int64_t, int64_t, float*);
+template const double* gather_run(const DimSpace&, const char*, DType, int64_t, int64_t, double*);
+template const int64_t* gather_run(const DimSpace&, const char*, DType, int64_t, int64_t, int64_t*);
 
 namespace {
 
@@ -47,7 +47,7 @@ Wide<T> reduce_range(const ReducePlan& p, const char* base, int64_t begin, int64
   const auto leaf = [&](int64_t i) {
     const int64_t m = std::min(kLeaf, end - i);
     T value;
-    f.leaves(f.op, gather(p.reduced, base, p.dtype, i, m, buffer), m, 0, 1, output, &value);
+    f.leaves(f.op, gather_run(p.reduced, base, p.dtype, i, m, buffer), m, 0, 1, output, &value);
     return value;
   };
   if (end - begin <= kLeaf) return Wide<T>(leaf(begin));
@@ -66,7 +66,7 @@ template <class T> void reduce_short_rows(const ReducePlan& p, int64_t begin, in
   constexpr int64_t kBlock = 128;
   T values[kBlock];
   Wide<T> wide[kBlock];
-  Walker at(p.kept, begin);
+  DimWalker at(p.kept, begin);
   for (int64_t o = begin; o < end;) {
     const int64_t count = std::min({kBlock, end - o, at.run()});
     const T* x = reinterpret_cast<const T*>(p.data) + at.offset();
@@ -93,7 +93,7 @@ template <class T> void reduce_rows(const ReducePlan& p, const ReduceLoops<T>& f
   };
   if (chunks == 1) {
     parallel_for(outputs, kReduceGrain / n, [&](int64_t begin, int64_t end) {
-      Walker at(p.kept, begin);
+      DimWalker at(p.kept, begin);
       for (int64_t o = begin; o < end; ++o, at.advance(1))
         finish(reduce_range(p, p.data + at.offset() * size, 0, n, f, o), o);
     });
@@ -103,7 +103,7 @@ template <class T> void reduce_rows(const ReducePlan& p, const ReduceLoops<T>& f
   U* partial = scratch.get<U>(outputs * chunks);
   parallel_for(outputs * chunks, 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      const char* base = p.data + Walker(p.kept, i / chunks).offset() * size;
+      const char* base = p.data + DimWalker(p.kept, i / chunks).offset() * size;
       const int64_t first = i % chunks * kReduceGrain;
       partial[i] = reduce_range(p, base, first, std::min(n, first + kReduceGrain), f, i / chunks);
     }
@@ -212,7 +212,7 @@ template <class T> class ColumnReducer {
     const int64_t first = strip * strip_, width = std::min(strip_, columns_ - first), output = o * columns_ + first;
     const int64_t begin = chunk * chunk_rows_, end = std::min(n_, begin + chunk_rows_);
     const int64_t size = size_of(p_.dtype);
-    const char* base = p_.data + Walker(p_.kept, output).offset() * size;
+    const char* base = p_.data + DimWalker(p_.kept, output).offset() * size;
     const bool dense = p_.reduced.shape.ndim() <= 1 && p_.reduced.inner_stride() == width;
     Scratch scratch;
     int64_t rows[kLeaf];
@@ -221,7 +221,7 @@ template <class T> class ColumnReducer {
     T* copy = p_.dtype == dtype_of<T> ? nullptr : scratch.get<T>(std::min(kLeaf, n_) * width);
     U* upper = partial ? partial + (o * chunks_ + chunk) * columns_ + first : scratch.get<U>(width);
     Counter<T> counter(f_.join_wide, scratch.get<U>(levels(ceil_div(end - begin, kLeaf)) * width), width);
-    Walker at(p_.reduced, begin);
+    DimWalker at(p_.reduced, begin);
     for (int64_t i = begin; i < end; i += kLeaf) {
       const int64_t m = std::min(kLeaf, end - i);
       for (int64_t r = 0; r < m; ++r, at.advance(1)) {

@@ -15,7 +15,7 @@ inline constexpr int64_t kReduceGrain = 32768;  // elements of a parallel chunk;
 static_assert(std::has_single_bit(uint64_t(kReduceGrain / kLeaf)));
 
 // Some dimensions of a tensor with their strides, merged where they lie evenly.
-struct Space {
+struct DimSpace {
   Shape shape;
   Strides strides;
   int64_t numel = 1;
@@ -36,10 +36,10 @@ struct Space {
   int64_t inner_stride() const { return shape.ndim() ? strides.back() : 1; }
 };
 
-// A place in a Space: the offset of its element, and how to go on.
-class Walker {
+// A place in a DimSpace: the offset of its element, and how to go on.
+class DimWalker {
  public:
-  Walker(const Space& space, int64_t at) : space_(space), last_(space.shape.ndim() - 1) {
+  DimWalker(const DimSpace& space, int64_t at) : space_(space), last_(space.shape.ndim() - 1) {
     for (int64_t d = last_; d >= 0; --d) {
       index_[d] = d ? at % space.shape[d] : at;
       if (d) at /= space.shape[d];
@@ -62,14 +62,14 @@ class Walker {
   }
 
  private:
-  const Space& space_;
+  const DimSpace& space_;
   int64_t last_, offset_ = 0;
   int64_t index_[kMaxDims];
 };
 
 // x of any strides to y, contiguous, with 1 in the reduced dimensions.
 struct ReducePlan {
-  Space kept, reduced;
+  DimSpace kept, reduced;
   const char* data;
   DType dtype;
   char* out;
@@ -86,7 +86,7 @@ struct ReducePlan {
 
 // Elements [begin, begin + n) of a space at `base` as contiguous T: in place if they lie so, else in `buffer`.
 template <class T>
-const T* gather(const Space& s, const char* base, DType dtype, int64_t begin, int64_t n, T* buffer);
+const T* gather_run(const DimSpace& s, const char* base, DType dtype, int64_t begin, int64_t n, T* buffer);
 
 // One leaf of neighbouring columns: element i of the first of them lies at data + rows[i].
 template <class T> struct ColumnLeaf {

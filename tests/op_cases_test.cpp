@@ -22,10 +22,14 @@ bool small_sizes() { return std::getenv("TENREC_TEST_SMALL") != nullptr; }
 
 double tolerance(const OpCase& c, DType dtype) {
   switch (dtype) {
-    case f64: return c.tolerance.f64;
-    case f32: return c.tolerance.f32;
-    case bf16: return c.tolerance.bf16;
-    default: return c.tolerance.f16;
+    case f64:
+      return c.tolerance.f64;
+    case f32:
+      return c.tolerance.f32;
+    case bf16:
+      return c.tolerance.bf16;
+    default:
+      return c.tolerance.f16;
   }
 }
 
@@ -106,7 +110,8 @@ std::vector<Tensor> differentiable_inputs(const OpCase& c, DType dtype) {
   return inputs;
 }
 
-template <class Check> void check_derivatives(const char* what, int order, Check check) {
+template <class Check>
+void check_derivatives(const char* what, int order, Check check) {
   int64_t checks = 0;
   for (const OpCase& c : op_cases()) {
     if (!c.differentiable || c.order < order || !has_real_input(c)) continue;
@@ -155,7 +160,8 @@ TEST(OpCases, SinglePrecisionGradientsEqualDouble) {
         ASSERT_EQ(a[k].defined(), b[k].defined());
         if (!a[k].defined()) continue;
         const auto x = a[k].to_vector<double>(), y = b[k].to_vector<double>();
-        for (size_t i = 0; i < x.size(); ++i) ASSERT_LE(error_of(x[i], y[i]), 2e-3) << "input " << k << " element " << i;
+        for (size_t i = 0; i < x.size(); ++i)
+          ASSERT_LE(error_of(x[i], y[i]), 2e-3) << "input " << k << " element " << i;
         ++checks;
       }
     } catch (const std::exception& e) {
@@ -174,7 +180,13 @@ Tensor reversed_layout(const Tensor& x) {
 }
 Tensor spaced_layout(const Tensor& x) {
   if (x.ndim() == 0) return x;
-  const Tensor wide = zeros([&] { Shape s = x.shape(); s[s.ndim() - 1] *= 2; return s; }(), {.dtype = x.dtype()});
+  const Tensor wide = zeros(
+      [&] {
+        Shape s = x.shape();
+        s[s.ndim() - 1] *= 2;
+        return s;
+      }(),
+      {.dtype = x.dtype()});
   const Tensor place = slice(wide, -1, 0, INT64_MAX, 2);
   const NoGrad off;
   copy_(place, x);
@@ -297,7 +309,8 @@ TEST(OpCases, EveryRecordedOpHasARow) {
       // Failures of single rows are reported by the tests above.
     }
   }
-  for (const auto& [op, calls] : ops_seen()) EXPECT_TRUE(rows.contains(op)) << "op " << op << " has no row in the table";
+  for (const auto& [op, calls] : ops_seen())
+    EXPECT_TRUE(rows.contains(op)) << "op " << op << " has no row in the table";
   watch_ops(false);
   expect_count("ops_with_rows", int64_t(rows.size()));
 }
@@ -308,16 +321,16 @@ struct Planted {
   std::function<Tensor(const Tensor&)> op;
 };
 
-template <class Rule> std::function<Tensor(const Tensor&)> planted(Tensor (*forward)(const Tensor&), Rule rule) {
+template <class Rule>
+std::function<Tensor(const Tensor&)> planted(Tensor (*forward)(const Tensor&), Rule rule) {
   return [=](const Tensor& x) {
     Tensor y;
     {
       const NoGrad off;
       y = forward(x);
     }
-    return record("planted", {x}, y, save_both, [=](const Saved& s, const Tensor& dy, Needs) {
-      return Grads{rule(s.input(), s.output(), dy)};
-    });
+    return record("planted", {x}, y, save_both,
+                  [=](const Saved& s, const Tensor& dy, Needs) { return Grads{rule(s.input(), s.output(), dy)}; });
   };
 }
 
@@ -354,16 +367,17 @@ std::vector<Planted> planted_faults() {
       {"1/x: power", planted(inverse, [](T, T y, T dy) { return -(dy * y); })},
       {"sum: halved", planted(total, [](T x, T, T dy) { return (ones_like(x) * dy) * 0.5; })},
       {"sum: divided like mean", planted(total, [](T x, T, T dy) { return ones_like(x) * dy / double(x.numel()); })},
-      {"sum of rows: wrong axis",
-       planted(rows, [](T x, T, T dy) { return ones_like(x) * unsqueeze(dy, 0) * 1.0; })},
+      {"sum of rows: wrong axis", planted(rows, [](T x, T, T dy) { return ones_like(x) * unsqueeze(dy, 0) * 1.0; })},
       {"mean: not divided", planted(average, [](T x, T, T dy) { return ones_like(x) * dy; })},
       {"mean: divided by rows", planted(average, [](T x, T, T dy) { return ones_like(x) * dy / double(x.size(0)); })},
       {"transpose: not transposed back", planted(flipped, [](T x, T, T dy) { return reshape(dy, x.shape()) + 0.0; })},
       {"times 2: once", planted(doubled, [](T, T, T dy) { return dy + 0.0; })},
       {"times 2: squared", planted(doubled, [](T, T, T dy) { return dy * 4; })},
       {"copy: zero", planted(same, [](T x, T, T) { return zeros_like(x); })},
-      {"copy: first row only",
-       planted(same, [](T, T, T dy) { return dy * tensor({{1.}, {0.}, {0.}}, {.dtype = f64}); })},
+      {"copy: first row only", planted(same,
+                                       [](T, T, T dy) {
+                                         return dy * tensor({{1.}, {0.}, {0.}}, {.dtype = f64});
+                                       })},
       {"copy: small relative error", planted(same, [](T, T, T dy) { return dy * 1.01; })},
   };
 }

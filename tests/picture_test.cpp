@@ -18,7 +18,6 @@ namespace {
 using testing::Bytes;
 using testing::message_of;
 using testing::slurp;
-using testing::spit;
 using testing::TempFolder;
 
 Picture noise(int64_t width, int64_t height, int64_t channels) {

@@ -5,6 +5,7 @@
 
 run_accept() {
   local dir="$root/build/acceptance" name command conditions wanted=" $* " known=" " failed=0
+  export DATA=${TENREC_DATA_DIR:-../shared/data}
   mkdir -p "$dir"
   while IFS='|' read -r name command conditions; do
     name=$(xargs <<<"$name")

@@ -15,12 +15,11 @@ namespace {
 using In = const Tensor&;
 }  // namespace
 
-// --- piecewise linear --------------------------------------------------------------------------------------------------
+// --- piecewise linear -----------------------------------------------------------------------------------------------
 Tensor relu(const Tensor& x) {
-  return record("relu", {x}, map("relu", kernels::Relu(), x), save_output,
-                [](const Saved& s, const Tensor& dy, Needs) {
-                  return Grads{detail::piecewise_grad("relu_grad", kernels::ReluGrad(), dy, s.output())};
-                });
+  return record("relu", {x}, map("relu", kernels::Relu(), x), save_output, [](const Saved& s, const Tensor& dy, Needs) {
+    return Grads{detail::piecewise_grad("relu_grad", kernels::ReluGrad(), dy, s.output())};
+  });
 }
 Tensor relu6(const Tensor& x) { return hardtanh(x, 0, 6); }
 Tensor leaky_relu(const Tensor& x, double negative_slope) {
@@ -66,15 +65,14 @@ Tensor threshold(const Tensor& x, double at, double value) {
                 piecewise_rule("threshold_grad", kernels::ThresholdGrad{at}));
 }
 
-// --- exponential linear units ------------------------------------------------------------------------------------------
+// --- exponential linear units ---------------------------------------------------------------------------------------
 namespace {
 
 Tensor elu_like(const char* op, const Tensor& x, double alpha, double scale, double width) {
   const double slope = alpha * scale / width;
   return record(op, {x}, map(op, kernels::Elu{alpha, scale, 1 / width}, x), save_inputs,
-                slope_rule(op, kernels::EluGrad{alpha, scale, 1 / width}, [=](In v) {
-                  return where(le(v, 0), exp(clamp_max(v, 0) / width) * slope, scale);
-                }));
+                slope_rule(op, kernels::EluGrad{alpha, scale, 1 / width},
+                           [=](In v) { return where(le(v, 0), exp(clamp_max(v, 0) / width) * slope, scale); }));
 }
 
 }  // namespace
@@ -86,7 +84,7 @@ Tensor celu(const Tensor& x, double alpha) {
 }
 Tensor selu(const Tensor& x) { return elu_like("selu", x, 1.6732632423543772, 1.0507009873554805, 1); }
 
-// --- curved ------------------------------------------------------------------------------------------------------------
+// --- curved ---------------------------------------------------------------------------------------------------------
 namespace {
 
 constexpr double kSqrtHalf = 0.7071067811865476, kSqrt2OverPi = 0.7978845608028654, kDensityAt0 = 0.3989422804014327;
@@ -138,9 +136,9 @@ Tensor softplus(const Tensor& x, double beta, double threshold) {
 }
 
 Tensor softsign(const Tensor& x) {
-  return record("softsign", {x}, map("softsign", kernels::Softsign(), x), save_inputs,
-                slope_rule("softsign_grad", kernels::SoftsignGrad(),
-                           [](In v) { return reciprocal(square(abs(v) + 1)); }));
+  return record(
+      "softsign", {x}, map("softsign", kernels::Softsign(), x), save_inputs,
+      slope_rule("softsign_grad", kernels::SoftsignGrad(), [](In v) { return reciprocal(square(abs(v) + 1)); }));
 }
 
 Tensor logsigmoid(const Tensor& x) {
@@ -150,9 +148,8 @@ Tensor logsigmoid(const Tensor& x) {
 
 Tensor hardswish(const Tensor& x) {
   return record("hardswish", {x}, map("hardswish", kernels::HardSwish(), x), save_inputs,
-                slope_rule("hardswish_grad", kernels::HardSwishGrad(), [](In v) {
-                  return where(lt(v, -3), 0.0, where(gt(v, 3), 1.0, v / 3 + 0.5));
-                }));
+                slope_rule("hardswish_grad", kernels::HardSwishGrad(),
+                           [](In v) { return where(lt(v, -3), 0.0, where(gt(v, 3), 1.0, v / 3 + 0.5)); }));
 }
 
 Tensor tanhshrink(const Tensor& x) {
@@ -160,7 +157,7 @@ Tensor tanhshrink(const Tensor& x) {
                 slope_rule("tanhshrink_grad", kernels::TanhShrinkGrad(), [](In v) { return square(tanh(v)); }));
 }
 
-// --- gated -------------------------------------------------------------------------------------------------------------
+// --- gated ----------------------------------------------------------------------------------------------------------
 namespace {
 
 std::pair<Tensor, Tensor> halves(const char* op, const Tensor& x, int64_t dim) {

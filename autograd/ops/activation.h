@@ -1,6 +1,6 @@
 // Activation functions, element by element, named and defaulted as in PyTorch; formulas are in
-// kernels/elementwise_activations.h. Floating tensors keep their dtype, integers become f32 (relu keeps them). Each has a
-// gradient in one pass over memory and derivatives of any order. tanh and sigmoid are in unary.h.
+// kernels/elementwise_activations.h. Floating tensors keep their dtype, integers become f32 (relu keeps them). Each has
+// a gradient in one pass over memory and derivatives of any order. tanh and sigmoid are in unary.h.
 #pragma once
 
 #include "tenrec/core/tensor.h"
@@ -12,8 +12,8 @@ Tensor relu(const Tensor& x);
 // min(max(x, 0), 6).
 Tensor relu6(const Tensor& x);
 Tensor leaky_relu(const Tensor& x, double negative_slope = 0.01);
-// x above 0, weight x below; weight has one element, or one per channel (dimension 1 of x, or 0 of a vector). ShapeError
-// otherwise.
+// x above 0, weight x below; weight has one element, or one per channel (dimension 1 of x, or 0 of a vector).
+// ShapeError otherwise.
 Tensor prelu(const Tensor& x, const Tensor& weight);
 // x above 0, alpha (e^x - 1) below.
 Tensor elu(const Tensor& x, double alpha = 1);

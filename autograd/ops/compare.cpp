@@ -25,8 +25,7 @@ Tensor compare(const char* op, const F&, const Tensor& a, Scalar b) {
 }
 
 void check_integers(const char* op, DType a, DType b) {
-  if (is_floating(a) || is_floating(b))
-    fail<DTypeError>(op, ": expected integer or bool tensors, got ", a, " and ", b);
+  if (is_floating(a) || is_floating(b)) fail<DTypeError>(op, ": expected integer or bool tensors, got ", a, " and ", b);
 }
 template <class F>
 Tensor bitwise(const char* op, const F& f, const Tensor& a, const Tensor& b) {

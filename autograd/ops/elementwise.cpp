@@ -34,9 +34,7 @@ void fail_device(const char* op, const Tensor& a, const Tensor& b) {
   fail<DeviceError>(op, ": tensors are on ", a.device(), " and ", b.device(), "; move one with x.to(device)");
 }
 
-Tensor number(Scalar value, DType dtype, Device device) {
-  return full({}, value, {.dtype = dtype, .device = device});
-}
+Tensor number(Scalar value, DType dtype, Device device) { return full({}, value, {.dtype = dtype, .device = device}); }
 
 }  // namespace detail
 
@@ -57,10 +55,11 @@ void check_not_bool(const char* op, const Tensor& a, const Tensor& b) {
 
 }  // namespace
 
-// --- sums and products -------------------------------------------------------------------------------------------------
+// --- sums and products ----------------------------------------------------------------------------------------------
 Tensor add(const Tensor& a, const Tensor& b) {
-  return record("add", {a, b}, zip("add", kernels::Add(), a, b), save_none,
-                [](const Saved&, const Tensor& dy, Needs) { return Grads{dy, dy}; });
+  return record("add", {a, b}, zip("add", kernels::Add(), a, b), save_none, [](const Saved&, const Tensor& dy, Needs) {
+    return Grads{dy, dy};
+  });
 }
 Tensor add(const Tensor& a, Scalar b) {
   return record("add", {a}, map_bound<BindRight<kernels::Add>>("add", a, b), save_none,
@@ -70,7 +69,9 @@ Tensor add(const Tensor& a, Scalar b) {
 Tensor sub(const Tensor& a, const Tensor& b) {
   check_not_bool("sub", a, b);
   return record("sub", {a, b}, zip("sub", kernels::Sub(), a, b), save_none,
-                [](const Saved&, const Tensor& dy, Needs needs) { return Grads{dy, needs[1] ? -dy : Tensor()}; });
+                [](const Saved&, const Tensor& dy, Needs needs) {
+                  return Grads{dy, needs[1] ? -dy : Tensor()};
+                });
 }
 Tensor sub(const Tensor& a, Scalar b) {
   return record("sub", {a}, map_bound<BindRight<kernels::Sub>>("sub", a, b), save_none,
@@ -108,13 +109,12 @@ Tensor div(Scalar a, const Tensor& b) {
                 [](const Saved& s, const Tensor& dy, Needs) { return Grads{-(dy / s.input() * s.output())}; });
 }
 
-// --- division with rounding --------------------------------------------------------------------------------------------
+// --- division with rounding -----------------------------------------------------------------------------------------
 namespace {
 
 void check_divisor(const char* op, const Tensor& a, const Tensor& b) {
   if (is_floating(a.dtype()) || is_floating(b.dtype()) || a.numel() == 0) return;
-  const bool nonzero =
-      dispatch(op, b.device(), [&](auto device) { return kernels::all_nonzero(device, view(b)); });
+  const bool nonzero = dispatch(op, b.device(), [&](auto device) { return kernels::all_nonzero(device, view(b)); });
   if (!nonzero) fail<ValueError>(op, ": integer division by zero (divisor of shape ", b.shape(), ")");
 }
 
@@ -145,7 +145,7 @@ Tensor fmod(const Tensor& a, const Tensor& b) {
 }
 Tensor fmod(const Tensor& a, Scalar b) { return fmod(a, number_for(a, b)); }
 
-// --- powers ------------------------------------------------------------------------------------------------------------
+// --- powers ---------------------------------------------------------------------------------------------------------
 namespace {
 
 // a^b log(a), 0 where a = 0 and b >= 0 (its limit), also where log(a) could spoil a derivative.
@@ -188,7 +188,7 @@ Tensor pow(Scalar a, const Tensor& b) {
                 });
 }
 
-// --- angles, logarithms of sums ----------------------------------------------------------------------------------------
+// --- angles, logarithms of sums -------------------------------------------------------------------------------------
 Tensor atan2(const Tensor& y, const Tensor& x) {
   return record("atan2", {y, x}, zip("atan2", kernels::Atan2(), y, x), save_inputs,
                 [](const Saved& s, const Tensor& d, Needs needs) {
@@ -198,11 +198,12 @@ Tensor atan2(const Tensor& y, const Tensor& x) {
 }
 
 Tensor hypot(const Tensor& a, const Tensor& b) {
-  return record("hypot", {a, b}, zip("hypot", kernels::Hypot(), a, b), save_both,
-                [](const Saved& s, const Tensor& dy, Needs needs) {
-                  const Tensor y = s.output();
-                  return Grads{needs[0] ? dy * (s.input(0) / y) : Tensor(), needs[1] ? dy * (s.input(1) / y) : Tensor()};
-                });
+  return record(
+      "hypot", {a, b}, zip("hypot", kernels::Hypot(), a, b), save_both,
+      [](const Saved& s, const Tensor& dy, Needs needs) {
+        const Tensor y = s.output();
+        return Grads{needs[0] ? dy * (s.input(0) / y) : Tensor(), needs[1] ? dy * (s.input(1) / y) : Tensor()};
+      });
 }
 
 namespace {
@@ -228,12 +229,12 @@ Tensor logaddexp2(const Tensor& a, const Tensor& b) {
 }
 
 Tensor xlogy(const Tensor& a, const Tensor& b) {
-  return record("xlogy", {a, b}, zip("xlogy", kernels::Xlogy(), a, b), save_inputs,
-                [](const Saved& s, const Tensor& dy, Needs needs) {
-                  const Tensor u = s.input(0), v = s.input(1);
-                  return Grads{needs[0] ? dy * xlogy(ne(u, 0).to(dy.dtype()), v) : Tensor(),
-                               needs[1] ? dy * (u / v) : Tensor()};
-                });
+  return record(
+      "xlogy", {a, b}, zip("xlogy", kernels::Xlogy(), a, b), save_inputs,
+      [](const Saved& s, const Tensor& dy, Needs needs) {
+        const Tensor u = s.input(0), v = s.input(1);
+        return Grads{needs[0] ? dy * xlogy(ne(u, 0).to(dy.dtype()), v) : Tensor(), needs[1] ? dy * (u / v) : Tensor()};
+      });
 }
 Tensor xlogy(const Tensor& a, Scalar b) { return xlogy(a, number_for(a, b)); }
 Tensor xlogy(Scalar a, const Tensor& b) { return xlogy(number_for(b, a), b); }
@@ -246,11 +247,13 @@ Tensor copysign(const Tensor& a, const Tensor& b) {
                   return Grads{da, needs[1] ? zeros_like(dy) : Tensor()};
                 });
 }
-Tensor copysign(const Tensor& a, Scalar b) { return copysign(a, number(b, detail::to_floating(a.dtype()), a.device())); }
+Tensor copysign(const Tensor& a, Scalar b) {
+  return copysign(a, number(b, detail::to_floating(a.dtype()), a.device()));
+}
 
 Tensor ldexp(const Tensor& a, const Tensor& b) { return a * exp2(b); }
 
-// --- the smaller, the larger -------------------------------------------------------------------------------------------
+// --- the smaller, the larger ----------------------------------------------------------------------------------------
 namespace {
 
 // The cotangent of max(a, b) for a; of min(a, b) for a with the operands swapped. Linear in dy, constant in a and b.
@@ -296,7 +299,7 @@ Tensor fmin(const Tensor& a, const Tensor& b) {
                 });
 }
 
-// --- three operands ----------------------------------------------------------------------------------------------------
+// --- three operands -------------------------------------------------------------------------------------------------
 Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b) {
   if (condition.dtype() != boolean)
     fail<DTypeError>("where: expected a bool condition, got ", condition.dtype(), "; compare first, as in x != 0");
@@ -345,12 +348,11 @@ Tensor lerp(const Tensor& a, const Tensor& b, double weight) {
 Tensor addcmul(const Tensor& x, const Tensor& a, const Tensor& b, Scalar value) {
   DType dtype = promote(detail::result_type(x, a), b.ndim() ? b.dtype() : detail::result_type(x, b));
   if (value.floating) dtype = detail::to_floating(dtype);
-  return record("addcmul", {x, a, b},
-                zip3("addcmul", kernels::AddCMul{value.value, value.integer}, x, a, b, dtype, dtype), save_inputs,
-                [value](const Saved& s, const Tensor& dy, Needs needs) {
-                  return Grads{dy, needs[1] ? dy * s.input(2) * value : Tensor(),
-                               needs[2] ? dy * s.input(1) * value : Tensor()};
-                });
+  return record(
+      "addcmul", {x, a, b}, zip3("addcmul", kernels::AddCMul{value.value, value.integer}, x, a, b, dtype, dtype),
+      save_inputs, [value](const Saved& s, const Tensor& dy, Needs needs) {
+        return Grads{dy, needs[1] ? dy * s.input(2) * value : Tensor(), needs[2] ? dy * s.input(1) * value : Tensor()};
+      });
 }
 
 Tensor addcdiv(const Tensor& x, const Tensor& a, const Tensor& b, double value) {

@@ -24,7 +24,8 @@ inline DType result_type(const Tensor& a, Scalar b) {
 
 [[noreturn]] void fail_device(const char* op, const Tensor& a, const Tensor& b);
 inline void check_same_device(const char* op, const Tensor& a, const Tensor& b) {
-  if (a.device() != b.device()) [[unlikely]] fail_device(op, a, b);
+  if (a.device() != b.device()) [[unlikely]]
+    fail_device(op, a, b);
 }
 
 inline Tensor empty_of(const Shape& shape, DType dtype, Device device) {
@@ -50,9 +51,12 @@ Tensor map(const char* op, const F& f, const Tensor& x, DType dtype) {
 // Integers become f32 unless the functor is defined on them; predicates give bool.
 template <class F>
 Tensor map(const char* op, const F& f, const Tensor& x) {
-  if constexpr (kernels::is_predicate<F>) return map(op, f, x, x.dtype(), boolean);
-  else if constexpr (kernels::on_integers<F>) return map(op, f, x, x.dtype());
-  else return map(op, f, x, to_floating(x.dtype()));
+  if constexpr (kernels::is_predicate<F>)
+    return map(op, f, x, x.dtype(), boolean);
+  else if constexpr (kernels::on_integers<F>)
+    return map(op, f, x, x.dtype());
+  else
+    return map(op, f, x, to_floating(x.dtype()));
 }
 // y = F(x, value) and F(value, x); integers become f32 if the number is floating.
 template <class F>
@@ -86,19 +90,19 @@ Tensor zip3(const char* op, const F& f, const Tensor& a, const Tensor& b, const 
   check_same_device(op, a, b);
   check_same_device(op, a, c);
   const bool same = a.shape() == b.shape() && a.shape() == c.shape();
-  Tensor y = same ? empty_of(a.shape(), dtype, a.device())
-                  : empty_of(broadcast_shapes(op, broadcast_shapes(op, a.shape(), b.shape()), c.shape()), dtype,
-                             a.device());
+  Tensor y =
+      same ? empty_of(a.shape(), dtype, a.device())
+           : empty_of(broadcast_shapes(op, broadcast_shapes(op, a.shape(), b.shape()), c.shape()), dtype, a.device());
   dispatch(op, a.device(), [&](auto device) {
     kernels::ternary(device, f, kernels::compute_dtype(compute), view(a), view(b), view(c), view(y));
   });
   return y;
 }
 
-// --- rules that go in one pass -----------------------------------------------------------------------------------------
+// --- rules that go in one pass --------------------------------------------------------------------------------------
 
-// dx = g(dy, x) for a function that is piecewise linear in x: g is linear in dy and has no derivative in x, so the op is
-// its own rule.
+// dx = g(dy, x) for a function that is piecewise linear in x: g is linear in dy and has no derivative in x, so the op
+// is its own rule.
 template <class G>
 Tensor piecewise_grad(const char* op, const G& g, const Tensor& dy, const Tensor& x) {
   if (!grad_enabled()) return zip(op, g, dy, x);
@@ -114,8 +118,8 @@ auto piecewise_rule(const char* op, const G& g) {
   return [op, g](const Saved& s, const Tensor& dy, Needs) { return Grads{piecewise_grad(op, g, dy, s.input())}; };
 }
 
-// The rule of y = f(x) where g(dy, x) computes dy f'(x) in one pass and `derivative` is f'(x) written with ops, for when
-// the gradient itself is recorded.
+// The rule of y = f(x) where g(dy, x) computes dy f'(x) in one pass and `derivative` is f'(x) written with ops, for
+// when the gradient itself is recorded.
 template <class G, class Derivative>
 auto slope_rule(const char* op, const G& g, Derivative derivative) {
   return [op, g, derivative](const Saved& s, const Tensor& dy, Needs) {

@@ -9,6 +9,7 @@
 #include "tenrec/autograd/tape.h"
 #include "tenrec/core/view.h"
 #include "tenrec/kernels/convert.h"
+#include "tenrec/kernels/elementwise.h"
 #include "tenrec/kernels/index.h"
 
 namespace tenrec {
@@ -50,28 +51,42 @@ void check_side(const Shape& shape, int64_t dim, int64_t amount, PadMode mode) {
                      " of shape ", shape);
 }
 
-Maps make_maps(const Shape& shape, const Padding& padding, PadMode mode) {
-  if (padding.size() % 2 != 0 || int64_t(padding.size()) > 2 * shape.ndim())
+// What is added to dimension d on the left (side 0) or right.
+int64_t amount(const Padding& padding, int64_t ndim, int64_t d, int64_t side) {
+  const size_t at = size_t((ndim - 1 - d) * 2 + side);
+  return at < padding.size() ? padding[at] : 0;
+}
+
+Shape padded_shape(const Shape& shape, const Padding& padding, PadMode mode) {
+  const int64_t n = shape.ndim();
+  if (padding.size() % 2 != 0 || int64_t(padding.size()) > 2 * n)
     fail<ShapeError>("pad: ", padding.size(), " numbers of padding for shape ", shape,
-                     "; expected two for each dimension, ", "the last one first");
-  Maps maps(static_cast<size_t>(shape.ndim()));
-  for (int64_t d = 0; d < shape.ndim(); ++d) {
-    const size_t at = size_t(shape.ndim() - 1 - d) * 2;
-    const int64_t left = at < padding.size() ? padding[at] : 0, right = at < padding.size() ? padding[at + 1] : 0;
+                     "; expected two for each dimension, the last one first");
+  Shape out = shape;
+  for (int64_t d = 0; d < n; ++d) {
+    const int64_t left = amount(padding, n, d, 0), right = amount(padding, n, d, 1);
     check_side(shape, d, left, mode);
     check_side(shape, d, right, mode);
-    int64_t size;
-    if (__builtin_add_overflow(shape[d], left, &size) || __builtin_add_overflow(size, right, &size) || size < 0)
+    if (__builtin_add_overflow(out[d], left, &out[d]) || __builtin_add_overflow(out[d], right, &out[d]) || out[d] < 0)
       fail<ShapeError>("pad: padding of ", left, " and ", right, " gives dimension ", d, " of shape ", shape,
                        " an impossible size");
-    std::vector<int64_t>& map = maps[size_t(d)];
-    for (int64_t i = 0; i < size; ++i) map.push_back(map_coordinate(i - left, shape[d], mode));
+  }
+  return out;
+}
+
+// One map per dimension from the coordinates of `padded` to those of `shape`.
+Maps make_maps(const Shape& shape, const Shape& padded, const Padding& padding, PadMode mode) {
+  Maps maps(static_cast<size_t>(shape.ndim()));
+  if (checked_numel(padded) == 0) return maps;  // nothing will be read from them
+  for (int64_t d = 0; d < shape.ndim(); ++d) {
+    const int64_t left = amount(padding, shape.ndim(), d, 0);
+    for (int64_t i = 0; i < padded[d]; ++i) maps[size_t(d)].push_back(map_coordinate(i - left, shape[d], mode));
   }
   return maps;
 }
 
 Tensor pad_grad(const Tensor& dy, const Shape& shape, const Padding& padding, PadMode mode) {
-  const Maps maps = make_maps(shape, padding, mode);
+  const Maps maps = make_maps(shape, dy.shape(), padding, mode);
   const Tensor from = contiguous(dy.detach());
   Tensor dx = empty(shape, {.dtype = dy.dtype(), .device = dy.device()});
   dispatch("pad_grad", dy.device(), [&](auto device) { kernels::pad_grad(device, view(from), view(dx), maps); });
@@ -82,11 +97,10 @@ Tensor pad_grad(const Tensor& dy, const Shape& shape, const Padding& padding, Pa
 }  // namespace
 
 Tensor pad(const Tensor& x, const Padding& padding, PadMode mode, Scalar value) {
-  const Maps maps = make_maps(x.shape(), padding, mode);
-  Shape shape = x.shape();
-  for (int64_t d = 0; d < x.ndim(); ++d) shape[d] = int64_t(maps[size_t(d)].size());
-  const Tensor from = contiguous(x.detach());
+  const Shape shape = padded_shape(x.shape(), padding, mode);
   Tensor y = empty(shape, {.dtype = x.dtype(), .device = x.device()});
+  const Maps maps = make_maps(x.shape(), shape, padding, mode);
+  const Tensor from = contiguous(x.detach());
   alignas(8) char fill[8] = {};
   if (value.floating)
     kernels::convert_strided(&value.value, f64, 0, fill, x.dtype(), 1, 1);

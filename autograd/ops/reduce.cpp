@@ -11,6 +11,7 @@
 #include "tenrec/autograd/ops/unary.h"
 #include "tenrec/autograd/tape.h"
 #include "tenrec/kernels/reduce.h"
+#include "tenrec/kernels/softmax.h"
 
 namespace tenrec {
 
@@ -56,21 +57,26 @@ Tensor run(const char* name, ReduceOp op, const Tensor& x, const ReduceOptions& 
 }
 DType summed(DType dtype) { return is_floating(dtype) ? dtype : i64; }
 
-// The reduced dimensions of x behind the others, as one.
-Tensor as_rows(const Tensor& x, const Shape& kept) {
-  Shape order, sizes;
-  for (int64_t d = 0; d < x.ndim(); ++d)
-    if (kept[d] == x.shape()[d]) order.push_back(d);
-  for (int64_t d : order) sizes.push_back(x.shape()[d]);
-  int64_t row = 1;
-  for (int64_t d = 0; d < x.ndim(); ++d) {
-    if (kept[d] == x.shape()[d]) continue;
-    order.push_back(d);
-    row *= x.shape()[d];
+// x as a matrix: the kept dimensions as rows, the reduced ones as columns.
+Shape rows_order(const Shape& shape, const Shape& kept) {
+  Shape order;
+  for (bool reduced : {false, true})
+    for (int64_t d = 0; d < shape.ndim(); ++d)
+      if ((kept[d] != shape[d]) == reduced) order.push_back(d);
+  return order;
+}
+Tensor as_rows(const Tensor& x, const ReducedShape& to) {
+  return reshape(permute(x, rows_order(x.shape(), to.kept)), {checked_numel(to.kept), to.reduced});
+}
+// The inverse.
+Tensor from_rows(const Tensor& rows, const Shape& shape, const ReducedShape& to) {
+  const Shape order = rows_order(shape, to.kept);
+  Shape sizes, back = order;
+  for (int64_t i = 0; i < shape.ndim(); ++i) {
+    sizes.push_back(shape[order[i]]);
+    back[order[i]] = i;
   }
-  if (sizes.ndim() == kMaxDims) return x;  // nothing is reduced
-  sizes.push_back(row);
-  return reshape(permute(x, order), sizes);
+  return permute(reshape(rows, sizes), back);
 }
 
 }  // namespace
@@ -120,7 +126,7 @@ Tensor nansum(const Tensor& x, const ReduceOptions& options) {
 
 namespace {
 
-// The product over the last dimension as a tree of products: the derivatives of mul are all there is to it.
+// The product over the columns as a tree of products: the derivatives of mul are all there is to it.
 Tensor product_tree(Tensor x) {
   while (x.shape().back() > 1) {
     const int64_t n = x.shape().back(), half = n / 2;
@@ -137,24 +143,16 @@ Tensor product_tree(Tensor x) {
 Tensor prod(const Tensor& x, const ReduceOptions& options) {
   const ReducedShape to("prod", x.shape(), options.dim, options.keepdim);
   Tensor y = run("prod", ReduceOp::prod, x, to, summed(x.dtype()));
-  const auto fused = [kept = to.kept](const Saved& s, const Cotangents& dys, Needs) {
-    const Tensor x = s.input(), rows = contiguous(as_rows(x, kept)), dy = contiguous(dys[0]);
-    Tensor dx = empty_like(rows);
-    dispatch("prod_grad", x.device(), [&](auto device) { kernels::prod_grad(device, view(rows), view(dy), view(dx)); });
-    // Back to the order of x's dimensions.
-    Shape moved, back = x.shape(), sizes;
-    for (int pass = 0; pass < 2; ++pass)
-      for (int64_t d = 0; d < x.ndim(); ++d)
-        if ((kept[d] == x.shape()[d]) == (pass == 0)) moved.push_back(d);
-    for (int64_t i = 0; i < x.ndim(); ++i) {
-      back[moved[i]] = i;
-      sizes.push_back(x.shape()[moved[i]]);
-    }
-    return Grads{permute(reshape(dx, sizes), back)};
+  const auto fused = [to](const Saved& s, const Cotangents& dys, Needs) {
+    const Tensor input = s.input(), rows = contiguous(as_rows(input, to)), dy = contiguous(dys[0]);
+    const Tensor dx = empty_like(rows);
+    dispatch("prod_grad", rows.device(),
+             [&](auto device) { kernels::prod_grad(device, view(rows), view(dy), view(dx)); });
+    return Grads{from_rows(dx, input.shape(), to)};
   };
   const auto composed = [to](std::span<const Tensor> inputs) {
     if (to.reduced == 0) return sum(inputs[0]) * 0 + ones(to.result, {.dtype = inputs[0].dtype()});
-    return reshape(product_tree(as_rows(inputs[0], to.kept)), to.result);
+    return reshape(product_tree(as_rows(inputs[0], to)), to.result);
   };
   return record("prod", {x}, std::move(y), save_inputs, fused_rule(fused, composed));
 }
@@ -241,13 +239,13 @@ Tensor logsumexp(const Tensor& x, const ReduceOptions& options) {
   Tensor y = empty(to.result, {.dtype = x.dtype(), .device = x.device()});
   {
     const NoGrad no_grad;
-    const Tensor rows = contiguous(as_rows(x.detach(), to.kept));
+    const Tensor rows = contiguous(as_rows(x.detach(), to));
     dispatch("logsumexp", x.device(), [&](auto device) { kernels::logsumexp(device, view(rows), view(y)); });
   }
   return record("logsumexp", {x}, std::move(y), save_both,
                 [kept = to.kept](const Saved& s, const Tensor& dy, Needs) {
-                  const Tensor y = reshape(s.output(), kept);
-                  const Tensor bounded = where(eq(y, -std::numeric_limits<double>::infinity()), 0., y);
+                  const Tensor sums = reshape(s.output(), kept);
+                  const Tensor bounded = where(eq(sums, -std::numeric_limits<double>::infinity()), 0., sums);
                   return Grads{reshape(dy, kept) * exp(s.input() - bounded)};
                 });
 }
@@ -259,8 +257,8 @@ Tensor extreme(const char* name, ReduceOp op, const Tensor& x, const ReduceOptio
   check_not_empty(name, x, to);
   return record(name, {x}, run(name, op, x, to, x.dtype()), save_both,
                 [kept = to.kept, dim = options.dim](const Saved& s, const Tensor& dy, Needs) {
-                  const Tensor x = s.input(), y = reshape(s.output(), kept);
-                  const Tensor chosen = logical_or(eq(x, y), isnan(x)).to(dy.dtype());
+                  const Tensor from = s.input();
+                  const Tensor chosen = logical_or(eq(from, reshape(s.output(), kept)), isnan(from)).to(dy.dtype());
                   return Grads{reshape(dy, kept) / sum(chosen, {.dim = dim, .keepdim = true}) * chosen};
                 });
 }

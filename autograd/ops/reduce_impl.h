@@ -2,6 +2,7 @@
 #pragma once
 
 #include "tenrec/autograd/ops/reduce.h"
+#include "tenrec/autograd/ops/shape.h"
 #include "tenrec/core/view.h"
 
 namespace tenrec::detail {
@@ -25,6 +26,9 @@ struct ReshapedView {
 inline void check_floating(const char* op, const Tensor& x) {
   if (!is_floating(x.dtype())) fail<DTypeError>(op, ": needs a floating dtype, got ", x.dtype());
 }
+
+// x as a kernel that wants it contiguous reads it: outside the tape, copied only if need be.
+inline Tensor contiguous_data(const Tensor& x) { return x.is_contiguous() ? x : contiguous(x.detach()); }
 
 // Fails where outputs would be made of no elements.
 inline void check_not_empty(const char* op, const Tensor& x, const ReducedShape& to) {

@@ -67,7 +67,7 @@ Tensor reciprocal(const Tensor& x) {
   return from_output("reciprocal", kernels::Reciprocal(), x, [](In dy, In y) { return -(dy * (y * y)); });
 }
 
-// --- exponentials and logarithms ---------------------------------------------------------------------------------------
+// --- exponentials and logarithms ------------------------------------------------------------------------------------
 Tensor exp(const Tensor& x) {
   return from_output("exp", kernels::Exp(), x, [](In dy, In y) { return dy * y; });
 }
@@ -90,7 +90,7 @@ Tensor log1p(const Tensor& x) {
   return from_input("log1p", kernels::Log1p(), x, [](In dy, In v) { return dy / (v + 1); });
 }
 
-// --- circular and hyperbolic -------------------------------------------------------------------------------------------
+// --- circular and hyperbolic ----------------------------------------------------------------------------------------
 Tensor sin(const Tensor& x) {
   return from_input("sin", kernels::Sin(), x, [](In dy, In v) { return dy * cos(v); });
 }
@@ -133,7 +133,7 @@ Tensor sigmoid(const Tensor& x) {
                 detail::output_slope_rule("sigmoid_grad", kernels::SigmoidGrad(), [](In y) { return y * (1 - y); }));
 }
 
-// --- error and gamma functions -----------------------------------------------------------------------------------------
+// --- error and gamma functions --------------------------------------------------------------------------------------
 Tensor erf(const Tensor& x) {
   return from_input("erf", kernels::Erf(), x, [](In dy, In v) { return dy * (exp(-(v * v)) * 1.1283791670955126); });
 }
@@ -141,7 +141,8 @@ Tensor erfc(const Tensor& x) {
   return from_input("erfc", kernels::Erfc(), x, [](In dy, In v) { return dy * (exp(-(v * v)) * -1.1283791670955126); });
 }
 Tensor erfinv(const Tensor& x) {
-  return from_output("erfinv", kernels::Erfinv(), x, [](In dy, In y) { return dy * (exp(y * y) * 0.8862269254527580); });
+  return from_output("erfinv", kernels::Erfinv(), x,
+                     [](In dy, In y) { return dy * (exp(y * y) * 0.8862269254527580); });
 }
 Tensor lgamma(const Tensor& x) {
   return from_input("lgamma", kernels::Lgamma(), x, [](In dy, In v) { return dy * digamma(v); });
@@ -156,7 +157,7 @@ Tensor polygamma(int64_t n, const Tensor& x) {
   return from_input("polygamma", kernels::Polygamma{int(n)}, x, [n](In dy, In v) { return dy * polygamma(n + 1, v); });
 }
 
-// --- bounds and repair -------------------------------------------------------------------------------------------------
+// --- bounds and repair ----------------------------------------------------------------------------------------------
 Tensor clamp(const Tensor& x, std::optional<Scalar> min, std::optional<Scalar> max) {
   if (!min && !max) fail<ValueError>("clamp: neither min nor max was given");
   DType dtype = x.dtype();
@@ -173,10 +174,14 @@ namespace {
 
 double largest(DType t) {
   switch (t) {
-    case DType::f64: return std::numeric_limits<double>::max();
-    case DType::bf16: return 0x1.fep127;
-    case DType::f16: return 65504;
-    default: return std::numeric_limits<float>::max();
+    case DType::f64:
+      return std::numeric_limits<double>::max();
+    case DType::bf16:
+      return 0x1.fep127;
+    case DType::f16:
+      return 65504;
+    default:
+      return std::numeric_limits<float>::max();
   }
 }
 
@@ -184,7 +189,9 @@ double largest(DType t) {
 
 Tensor nan_to_num(const Tensor& x, const NanToNumOptions& options) {
   const DType dtype = x.dtype();
-  if (!is_floating(dtype)) return record("nan_to_num", {x}, map("nan_to_num", kernels::Clamp{0, 0, INT64_MIN, INT64_MAX}, x), not_differentiable);
+  if (!is_floating(dtype))
+    return record("nan_to_num", {x}, map("nan_to_num", kernels::Clamp{0, 0, INT64_MIN, INT64_MAX}, x),
+                  not_differentiable);
   const kernels::NanToNum repair{options.nan, options.posinf.value_or(largest(dtype)),
                                  options.neginf.value_or(-largest(dtype))};
   return from_input("nan_to_num", repair, x, [](In dy, In v) { return where(isfinite(v), dy, 0); });

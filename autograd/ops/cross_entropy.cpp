@@ -1,0 +1,171 @@
+#include "tenrec/autograd/ops/compare.h"
+#include "tenrec/autograd/ops/creation.h"
+#include "tenrec/autograd/ops/elementwise.h"
+#include "tenrec/autograd/ops/elementwise_impl.h"
+#include "tenrec/autograd/ops/index.h"
+#include "tenrec/autograd/ops/loss.h"
+#include "tenrec/autograd/ops/reduce_impl.h"
+#include "tenrec/autograd/ops/shape.h"
+#include "tenrec/autograd/ops/softmax.h"
+#include "tenrec/autograd/tape.h"
+#include "tenrec/kernels/softmax.h"
+
+namespace tenrec {
+
+namespace {
+
+// One call: what the kernels need, kept alive by the rule.
+struct IndexLoss {
+  const char* name;
+  CrossEntropyOptions options;
+  int64_t dim, classes;
+  bool from_logits;
+  Tensor target;       // contiguous i64
+  Tensor weight;       // of the accumulator's dtype, or undefined
+  Tensor row_weights;  // of each row's class, 0 where ignored
+  Tensor lse, total;   // log-sum-exp of each row; the sum of row_weights
+
+  kernels::CrossEntropy arguments() const {
+    return {dim,
+            from_logits,
+            target.data<int64_t>(),
+            weight.defined() ? weight.data_ptr() : nullptr,
+            options.ignore_index,
+            options.label_smoothing};
+  }
+};
+
+DType accumulator(const Tensor& x) { return x.dtype() == f64 ? f64 : f32; }
+
+int64_t class_dim(const char* name, const Tensor& x) {
+  detail::check_floating(name, x);
+  if (x.ndim() == 0) fail<ShapeError>(name, ": needs [classes] or [rows, classes, ...], got a 0-d tensor");
+  return x.ndim() == 1 ? 0 : 1;
+}
+
+Tensor class_weight(const char* name, const Tensor& x, const Tensor& weight, int64_t classes) {
+  if (!weight.defined()) return weight;
+  if (weight.shape() != Shape{classes})
+    fail<ShapeError>(name, ": weight needs one element for each of ", classes, " classes, got shape ", weight.shape());
+  detail::check_same_device(name, x, weight);
+  return contiguous(weight.detach().to(accumulator(x)));
+}
+
+void check_targets(const IndexLoss& loss, const Tensor& x, const Tensor& target) {
+  Shape rows = x.shape();
+  rows.erase(loss.dim);
+  if (target.shape() != rows)
+    fail<ShapeError>(loss.name, ": input ", x.shape(), " needs targets of shape ", rows, ", got ", target.shape());
+  detail::check_same_device(loss.name, x, target);
+  const int64_t* classes = loss.target.data<int64_t>();
+  int64_t bad = -1;
+  dispatch(loss.name, x.device(), [&](auto device) {
+    bad = kernels::first_bad_target(device, classes, target.numel(), loss.classes, loss.options.ignore_index);
+  });
+  if (bad >= 0)
+    fail<IndexError>(loss.name, ": target ", classes[bad], " at position ", bad, " is out of range for ", loss.classes,
+                     " classes");
+}
+
+// The same loss of ops, for derivatives of derivatives.
+Tensor compose(const IndexLoss& loss, const Tensor& x) {
+  const Tensor log_p = loss.from_logits ? log_softmax(x, loss.dim) : x;
+  const Tensor ignored = eq(loss.target, loss.options.ignore_index);
+  const Tensor place = unsqueeze(where(ignored, 0, loss.target), loss.dim);
+  const Tensor row_weights = loss.row_weights.to(x.dtype());
+  const double smoothing = loss.options.label_smoothing;
+  Tensor losses = squeeze(gather(log_p, loss.dim, place), loss.dim) * row_weights * (smoothing - 1);
+  if (smoothing != 0) {
+    Shape along = Shape::filled(x.ndim(), 1);
+    along[loss.dim] = loss.classes;
+    const Tensor weighted = loss.weight.defined() ? log_p * reshape(loss.weight.to(x.dtype()), along) : log_p;
+    const Tensor spread = sum(weighted, {.dim = loss.dim}) * (smoothing / double(loss.classes));
+    losses = losses - where(ignored, 0., spread);
+  }
+  if (loss.options.reduction == Reduction::none) return losses;
+  const Tensor added = sum(losses);
+  return loss.options.reduction == Reduction::sum ? added : added / loss.total.to(x.dtype());
+}
+
+Tensor gradient(const IndexLoss& loss, const Tensor& x, const Tensor& dy) {
+  const Tensor from = detail::contiguous_data(x), dx = empty_like(x);
+  Tensor scale = contiguous(dy.detach().to(loss.lse.dtype()));
+  if (loss.options.reduction == Reduction::mean) scale = scale / loss.total;
+  dispatch(loss.name, x.device(), [&](auto device) {
+    kernels::cross_entropy_grad(device, loss.arguments(), view(from), view(loss.lse), view(scale), view(dx));
+  });
+  return dx;
+}
+
+Tensor index_loss(const char* name, bool from_logits, const Tensor& x, const Tensor& target,
+                  const CrossEntropyOptions& options) {
+  IndexLoss loss{name, options, class_dim(name, x), 0, from_logits, {}, {}, {}, {}, {}};
+  loss.classes = x.shape()[loss.dim];
+  loss.target = detail::as_index(name, target);
+  loss.weight = class_weight(name, x, options.weight, loss.classes);
+  loss.options.weight = {};
+  check_targets(loss, x, target);
+
+  Tensor y;
+  {
+    const NoGrad no_grad;
+    const Tensor from = detail::contiguous_data(x);
+    const Tensor losses = detail::empty_of(target.shape(), accumulator(x), x.device());
+    loss.row_weights = empty_like(losses);
+    loss.lse = empty_like(losses);
+    dispatch(name, x.device(), [&](auto device) {
+      kernels::cross_entropy(device, loss.arguments(), view(from), view(losses), view(loss.row_weights),
+                             view(loss.lse));
+    });
+    y = losses;
+    if (options.reduction != Reduction::none) y = sum(losses);
+    if (options.reduction == Reduction::mean) {
+      loss.total = sum(loss.row_weights);
+      y = y / loss.total;
+    }
+    y = y.to(x.dtype());
+  }
+  // The rule owns what it reads but for x; the target is saved too, so that a change to it is noticed.
+  return record(name, {x, target}, std::move(y), save_inputs,
+                fused_rule(
+                    [loss](const Saved& s, const Cotangents& dys, Needs) {
+                      s.input(1);
+                      return Grads{gradient(loss, s.input(0), dys[0]), Tensor()};
+                    },
+                    [loss](std::span<const Tensor> inputs) { return compose(loss, inputs[0]); }));
+}
+
+Tensor probability_loss(const Tensor& logits, const Tensor& target, const CrossEntropyOptions& options) {
+  const char* name = "cross_entropy";
+  const int64_t dim = class_dim(name, logits), classes = logits.shape()[dim];
+  if (target.shape() != logits.shape())
+    fail<ShapeError>(name, ": logits ", logits.shape(), " and probabilities ", target.shape(), " must have one shape");
+  Tensor wanted = target;
+  if (options.label_smoothing != 0)
+    wanted = target * (1 - options.label_smoothing) + options.label_smoothing / double(classes);
+  if (options.weight.defined()) {
+    Shape along = Shape::filled(logits.ndim(), 1);
+    along[dim] = classes;
+    wanted = wanted * reshape(class_weight(name, logits, options.weight, classes).to(logits.dtype()), along);
+  }
+  const Tensor losses = neg(sum(wanted * log_softmax(logits, dim), {.dim = dim}));
+  if (options.reduction == Reduction::none) return losses;
+  const Tensor added = sum(losses);
+  return options.reduction == Reduction::sum ? added : added / double(losses.numel());
+}
+
+}  // namespace
+
+Tensor cross_entropy(const Tensor& logits, const Tensor& target, const CrossEntropyOptions& options) {
+  if (!(options.label_smoothing >= 0 && options.label_smoothing <= 1))
+    fail<ValueError>("cross_entropy: label_smoothing must be between 0 and 1, got ", options.label_smoothing);
+  if (is_floating(target.dtype())) return probability_loss(logits, target, options);
+  return index_loss("cross_entropy", true, logits, target, options);
+}
+
+Tensor nll_loss(const Tensor& input, const Tensor& target, const NllLossOptions& options) {
+  return index_loss("nll_loss", false, input, target,
+                    {.weight = options.weight, .ignore_index = options.ignore_index, .reduction = options.reduction});
+}
+
+}  // namespace tenrec

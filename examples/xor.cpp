@@ -1,0 +1,58 @@
+// The smallest problem that a linear model cannot solve: a 2-8-1 network learns XOR.
+#include <cmath>
+#include <cstdio>
+
+#include "common/app.h"
+
+using namespace tenrec;
+
+int main(int argc, char** argv) {
+  CLI::App app("Learns XOR with a 2-8-1 network", "xor");
+  examples::Flags flags;
+  std::string picture;
+  examples::add_common_flags(app, flags);
+  app.add_option("--picture", picture, "PNG of the decision boundary");
+  return examples::run_app(app, argc, argv, [&] {
+    examples::apply(flags);
+    const int64_t steps = flags.steps > 0 ? flags.steps : 2000;
+    Sequential net(Linear(2, 8), Tanh(), Linear(8, 1));
+    SGD optimizer(parameters(net), {.lr = flags.lr > 0 ? flags.lr : 0.1, .momentum = 0.9});
+    const Tensor x = tensor({{0., 0.}, {0., 1.}, {1., 0.}, {1., 1.}});
+    const Tensor y = tensor({{0.}, {1.}, {1.}, {0.}});
+    double loss_value = 0;
+    for (int64_t step = 1; step <= steps; ++step) {
+      const Tensor loss = binary_cross_entropy_with_logits(net(x), y);
+      optimizer.zero_grad();
+      backward(loss);
+      optimizer.step();
+      loss_value = loss.item<double>();
+      if (!flags.quiet && (step % 500 == 0 || step == steps))
+        std::printf("step %ld  loss %.5f\n", long(step), loss_value);
+    }
+    const NoGrad off;
+    const std::vector<double> p = sigmoid(net(x)).to_vector<double>();
+    int right = 0;
+    for (size_t i = 0; i < 4; ++i) right += (p[i] > 0.5) == (y.item<double>(int64_t(i), 0) > 0.5);
+    if (!flags.quiet)
+      std::printf("0 xor 0 = %.3f\n0 xor 1 = %.3f\n1 xor 0 = %.3f\n1 xor 1 = %.3f\n", p[0], p[1], p[2], p[3]);
+    if (!picture.empty()) {
+      Plot plot({.title = "XOR: the network's probability of 1", .x_label = "a", .y_label = "b", .x_min = -0.5,
+                 .x_max = 1.5, .y_min = -0.5, .y_max = 1.5});
+      plot.background([&](double a, double b) {
+        return sigmoid(net(full({1, 2}, 0) + tensor({a, b}))).item<double>();
+      });
+      plot.points("0", {0, 1}, {0, 1}).points("1", {0, 1}, {1, 0});
+      plot.save(picture);
+    }
+    if (!flags.save.empty()) save(net, flags.save);
+    examples::print_result({{"example", "xor"},
+                            {"device", flags.device},
+                            {"threads", num_threads()},
+                            {"seed", flags.seed},
+                            {"steps", steps},
+                            {"train_loss", loss_value},
+                            {"test_accuracy", 25.0 * right},
+                            {"peak_rss_mb", examples::peak_rss_mb()},
+                            {"weights_sha256", examples::weights_sha256(net)}});
+  });
+}
