@@ -6,6 +6,8 @@
 //              gradient of the weight it is the other way round.
 //   pixels     sum[i, j..] += a[i, p] * columns[j][offsets[p]..]: single weights times vectors of pixels of a row, for
 //              few channels.
+//   products   sum[i, j] += gradients[i][pixel..] * columns[j][pixel..], lane by lane over the rows of an image: the
+//              gradient of the weight for few channels.
 #pragma once
 
 #include <cstdint>
@@ -65,10 +67,10 @@ template <int kM, int kN> void channels(const ChannelArgs& args) {
 
 // Vectors of pixels in a tile of `rows` channels, at most.
 constexpr int pixel_vecs(int rows) {
-#if defined(__AVX512F__) || defined(__aarch64__)
+#if defined(__AVX512F__)
   return rows <= 6 ? 4 : 3;
 #else
-  return rows <= 4 ? 2 : 2;
+  return rows > 0 ? 2 : 0;
 #endif
 }
 
@@ -112,6 +114,61 @@ template <int kM, int kN> void pixels(const PixelArgs& args) {
       const P bias(args.bias ? args.bias[i] : 0.0f);
       lanes.store(args.c[j] + i * args.ldc, sum[i * kN + j] + bias);
     });
+  });
+}
+
+// Channels and taps in a tile, at most.
+#if defined(__AVX512F__)
+inline constexpr int kProductRows = 6, kProductTaps = 4;
+#else
+inline constexpr int kProductRows = 3, kProductTaps = 3;
+#endif
+
+struct ProductArgs {
+  int64_t rows, cols;  // of the pixels
+  const float* gradients;
+  int64_t plane;  // between the channels' gradients; rows of pixels are `cols` apart
+  const float* columns[kProductTaps];
+  int64_t columns_row;  // between the rows of a column's pixels
+  float* c;             // vectors of sums: channel i, tap j at c + i * ldc + j * kWidth
+  int64_t ldc;
+};
+using ProductFunction = void (*)(const ProductArgs&);
+// For `channels` (1 to kProductRows) by `taps` (1 to kProductTaps). Adds to what is there.
+ProductFunction product_function(int channels, int taps);
+
+template <int kM, int kN> void products(const ProductArgs& args) {
+  using P = NativePack<float>;
+  constexpr int kW = kWidth<float>;
+  P sum[kM * kN];
+  unrolled<kM>([&](auto i) TENREC_MELT {
+    unrolled<kN>([&](auto j) TENREC_MELT { sum[i * kN + j] = P::load(args.c + i * args.ldc + j * kW); });
+  });
+  const float *columns[kN], *gradients = args.gradients;
+  unrolled<kN>([&](auto j) TENREC_MELT { columns[j] = args.columns[j]; });
+  const int64_t plane = args.plane, tail = args.cols % kW;
+  const Lanes<float> rest(tail ? int(tail) : kW);
+  const auto step = [&](int64_t at, const auto& load) TENREC_MELT {
+    P right[kN];
+    unrolled<kN>([&](auto j) TENREC_MELT {
+      right[j] = load(columns[j] + at);
+      pin<float>(right[j]);
+    });
+    unrolled<kM>([&](auto i) TENREC_MELT {
+      P left = load(gradients + i * plane + at);
+      pin<float>(left);
+      unrolled<kN>([&](auto j) TENREC_MELT { sum[i * kN + j] = fma(left, right[j], sum[i * kN + j]); });
+    });
+  };
+  for (int64_t r = args.rows; r > 0; --r) {
+    int64_t at = 0;
+    for (; at + kW <= args.cols; at += kW) step(at, [](const float* from) TENREC_MELT { return P::load(from); });
+    if (tail) step(at, [&](const float* from) TENREC_MELT { return rest.load(from); });
+    gradients += args.cols;
+    unrolled<kN>([&](auto j) TENREC_MELT { columns[j] += args.columns_row; });
+  }
+  unrolled<kM>([&](auto i) TENREC_MELT {
+    unrolled<kN>([&](auto j) TENREC_MELT { sum[i * kN + j].store(args.c + i * args.ldc + j * kW); });
   });
 }
 

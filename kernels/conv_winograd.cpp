@@ -6,6 +6,7 @@
 #include "tenrec/core/parallel.h"
 #include "tenrec/kernels/gemm_native.h"
 #include "tenrec/kernels/scratch.h"
+#include "tenrec/kernels/tiles.h"
 #include "tenrec/kernels/transpose.h"
 
 namespace tenrec::kernels {
@@ -15,9 +16,6 @@ using P = NativePack<float>;
 constexpr int kW = micro::kWidth<float>;
 constexpr int kTile = 4, kPatch = 6, kPlanes = kPatch * kPatch;  // outputs, inputs and products of a tile
 constexpr float kRoot = 0.70710678f;                             // 1 / sqrt(2)
-
-constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-constexpr int64_t round_up(int64_t n, int64_t multiple) { return ceil_div(n, multiple) * multiple; }
 
 // The transforms in one dimension; `s` is the distance between elements. Each is its matrix times a vector.
 // The patch's (6 to 6): values of the polynomials that are 1 at one point and 0 at the others, but for a factor.
@@ -202,12 +200,12 @@ void transform_filters(const Pass& p, const float* weight, bool flipped, float* 
 // C[m, n] = (accumulate ? C : 0) + A B by register tiles; the operands are read in place.
 void multiply(int64_t m, int64_t n, int64_t k, const float* a, int64_t a_row, int64_t a_step, const float* b,
               int64_t b_step, float* c, int64_t ldc, bool accumulate) {
-  const int64_t vecs = n / kW, panels = ceil_div(vecs, micro::kVecs), blocks = ceil_div(m, micro::kRows);
-  for (int64_t v = 0; v < panels; ++v) {
-    const int64_t j = v * vecs / panels * kW, width = (v + 1) * vecs / panels * kW - j;
-    for (int64_t r = 0; r < blocks; ++r) {
-      const int64_t i = r * m / blocks, rows = (r + 1) * m / blocks - i;
-      micro::outer_function<float>(int(rows), int(width / kW))(
+  const Parts panels(n / kW, micro::kVecs), blocks(m, micro::kRows);
+  for (int64_t v = 0; v < panels.count(); ++v) {
+    const int64_t j = panels.begin(v) * kW;
+    for (int64_t r = 0; r < blocks.count(); ++r) {
+      const int64_t i = blocks.begin(r);
+      micro::outer_function<float>(int(blocks.size(r)), int(panels.size(v)))(
           {.k = k, .a = a + i * a_row, .a_row = a_row, .a_step = a_step, .b = b + j, .b_step = b_step,
            .c = c + i * ldc + j, .ldc = ldc, .last = kW, .finish = {nullptr, false, accumulate}});
     }

@@ -80,7 +80,7 @@ struct HardTanhGrad {
   double low, high;
   template <class P>
   TENREC_INLINE P operator()(P dy, P x) const {
-    return select(x <= splat<P>(low) || x >= splat<P>(high), P(0), dy);
+    return select(x > splat<P>(low) && x < splat<P>(high), dy, P(0));
   }
 };
 // min(max(x + 3, 0), 6) / 6.
@@ -93,7 +93,7 @@ struct HardSigmoid {
 struct HardSigmoidGrad {
   template <class P>
   TENREC_INLINE P operator()(P dy, P x) const {
-    return select(x <= P(-3) || x >= P(3), P(0), dy / P(6));
+    return select(x > P(-3) && x < P(3), dy / P(6), P(0));
   }
 };
 struct HardShrink {
@@ -108,7 +108,7 @@ struct ShrinkGrad {
   double lambda;
   template <class P>
   TENREC_INLINE P operator()(P dy, P x) const {
-    return select(abs(x) <= splat<P>(lambda), P(0), dy);
+    return select(abs(x) > splat<P>(lambda), dy, P(0));
   }
 };
 struct SoftShrink {
@@ -148,7 +148,7 @@ struct EluGrad {
   template <class P>
   TENREC_INLINE P operator()(P dy, P x) const {
     const P below = exp(x * splat<P>(inverse_width)) * splat<P>(alpha * scale * inverse_width);
-    return dy * select(x <= P(0), below, splat<P>(scale));
+    return dy * select(x > P(0), splat<P>(scale), below);
   }
 };
 // x Phi(x), Phi the normal distribution's (D. Hendrycks and K. Gimpel, arXiv 1606.08415).
@@ -252,7 +252,7 @@ struct HardSwish {
 struct HardSwishGrad {
   template <class P>
   TENREC_INLINE P operator()(P dy, P x) const {
-    return select(x < P(-3), P(0), select(x > P(3), dy, dy * (x / P(3) + splat<P>(0.5))));
+    return select(x < P(-3), P(0), select(x >= P(3), dy, dy * (x / P(3) + splat<P>(0.5))));
   }
 };
 struct TanhShrink {

@@ -141,8 +141,9 @@ void library_gemm(const GemmShape& s, const T* a, const T* b, T* c, const T* bia
 }
 
 // Tenrec's own kernels: the operand that all tiles need is packed first, then the tiles are free of each other.
-template <class T>
-void native_gemm(const GemmShape& s, const T* a, const T* b, T* c, const micro::Finish<T>& finish) {
+// f(plan, tile, packed) computes one.
+template <class T, class F>
+void for_each_tile(const GemmShape& s, const T* a, const T* b, const F& f) {
   const GemmPlan plan = plan_gemm<T>(s);
   Scratch scratch;
   T* packed = plan.packed ? scratch.get<T>(plan.packed) : nullptr;
@@ -150,7 +151,17 @@ void native_gemm(const GemmShape& s, const T* a, const T* b, T* c, const micro::
     for (int64_t i = begin; i < end; ++i) gemm_pack(plan, s, i, a, b, packed);
   });
   parallel_for(plan.tiles(), 1, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) gemm_tile(plan, s, i, a, b, c, packed, finish);
+    for (int64_t i = begin; i < end; ++i) f(plan, i, packed);
+  });
+}
+
+template <class T>
+void native_gemm(const GemmShape& s, const T* a, const T* b, T* c, const micro::Finish<T>& finish) {
+  for_each_tile(s, a, b, [&](const GemmPlan& plan, int64_t tile, const T* packed) {
+    const GemmArea at = plan.area(s, tile);
+    micro::Finish<T> part = finish;
+    if (part.bias) part.bias += at.col;
+    gemm_tile<T>(plan, s, tile, a, b, c + at.row * s.ldc + at.col, s.ldc, packed, part);
   });
 }
 
@@ -173,6 +184,78 @@ void real_gemm(GemmShape s, const T* a, const T* b, T* c, const T* bias, bool re
   if (s.m * s.n * s.k <= 1024) return loop_gemm(s, a, b, c, bias, relu, accumulate);
   library_gemm(s, a, b, c, bias, relu, accumulate);
 }
+
+#ifdef TENREC_HAVE_BF16_PAIRS
+static_assert(sizeof(bfloat16) == 2);
+
+// A bf16 matrix whose rows run along k, as pairs in the bits of floats: in place where rows are whole pairs.
+struct Pairs {
+  const float* data;
+  int64_t stride;
+};
+constexpr int64_t kPairGrain = 1 << 14;  // elements of a matrix that one chunk of a loop lays out
+
+Pairs pairs_in_rows(Scratch& scratch, const bfloat16* x, int64_t stride, int64_t rows, int64_t k) {
+  if (k % 2 == 0 && stride % 2 == 0 && reinterpret_cast<uintptr_t>(x) % 4 == 0)
+    return {reinterpret_cast<const float*>(x), stride / 2};
+  const int64_t pairs = (k + 1) / 2;
+  float* out = scratch.get<float>(rows * pairs);
+  parallel_for(rows, std::max<int64_t>(1, kPairGrain / std::max<int64_t>(1, k)), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      auto* to = reinterpret_cast<char*>(out + i * pairs);
+      std::memcpy(to, x + i * stride, size_t(k) * 2);
+      if (k % 2) std::memset(to + k * 2, 0, 2);
+    }
+  });
+  return {out, pairs};
+}
+
+// A matrix whose rows run across k: two rows become one of pairs.
+Pairs pairs_across_rows(Scratch& scratch, const bfloat16* x, int64_t stride, int64_t k, int64_t cols) {
+  const int64_t pairs = (k + 1) / 2;
+  float* out = scratch.get<float>(pairs * cols);
+  parallel_for(pairs, std::max<int64_t>(1, kPairGrain / (2 * cols)), [&](int64_t begin, int64_t end) {
+    for (int64_t p = begin; p < end; ++p) {
+      const bfloat16 *even = x + 2 * p * stride, *odd = even + stride;
+      auto* to = reinterpret_cast<uint32_t*>(out + p * cols);
+      if (2 * p + 1 < k)
+        for (int64_t j = 0; j < cols; ++j) to[j] = even[j].bits | uint32_t(odd[j].bits) << 16;
+      else
+        for (int64_t j = 0; j < cols; ++j) to[j] = even[j].bits;
+    }
+  });
+  return {out, cols};
+}
+
+// bf16 by the processor's own products of pairs, two to a lane: tiles of C in f32, rounded as they are stored.
+void paired_gemm(const GemmShape& s, const bfloat16* a, const bfloat16* b, bfloat16* c, const bfloat16* bias, bool relu,
+                 bool accumulate) {
+  Scratch scratch;
+  const Pairs left = s.trans_a ? pairs_across_rows(scratch, a, s.lda, s.k, s.m)
+                               : pairs_in_rows(scratch, a, s.lda, s.m, s.k);
+  const Pairs right = s.trans_b ? pairs_in_rows(scratch, b, s.ldb, s.n, s.k)
+                                : pairs_across_rows(scratch, b, s.ldb, s.k, s.n);
+  GemmShape paired = s;
+  paired.k = (s.k + 1) / 2;
+  paired.lda = left.stride;
+  paired.ldb = right.stride;
+  for_each_tile(paired, left.data, right.data, [&](const GemmPlan& plan, int64_t tile, const float* packed) {
+    const GemmArea at = plan.area(s, tile);
+    Scratch local;
+    float *sum = local.get<float>(at.rows * at.cols), *wide = local.get<float>(at.cols);
+    gemm_tile<float, micro::MultiplyAddPairs>(plan, paired, tile, left.data, right.data, sum, at.cols, packed, {});
+    bfloat16* out = c + at.row * s.ldc + at.col;
+    if (accumulate)
+      for (int64_t i = 0; i < at.rows; ++i) {
+        widen(out + i * s.ldc, at.cols, wide);
+        for (int64_t j = 0; j < at.cols; ++j) sum[i * at.cols + j] += wide[j];
+      }
+    if (bias) widen(bias + at.col, at.cols, wide);
+    finish(at.rows, at.cols, sum, at.cols, bias ? wide : nullptr, relu);
+    narrow_rows(sum, at.cols, at.rows, at.cols, out, s.ldc);
+  });
+}
+#endif
 
 // The 16-bit types: tiles of C in f32, from blocks of k that are widened and multiplied.
 template <class T>

@@ -22,7 +22,7 @@
 namespace tenrec::kernels::micro {
 
 // The register tile of the outer form: rows of A by vectors of B. 32 registers hold 8 x 3, 16 hold 6 x 2.
-#if defined(__AVX512F__) || defined(__aarch64__)
+#if defined(__AVX512F__)
 inline constexpr int kRows = 8, kVecs = 3;
 #else
 inline constexpr int kRows = 6, kVecs = 2;
@@ -36,8 +36,6 @@ template <class T>
 TENREC_INLINE void pin(NativePack<T>& x) {
 #if defined(__x86_64__)
   asm("" : "+v"(x.v));
-#elif defined(__aarch64__)
-  asm("" : "+w"(x.v));
 #endif
 }
 
@@ -92,6 +90,27 @@ class Lanes {
 #endif
 };
 
+// How elements are multiplied and added to a sum. An element of the second is a pair of bfloat16 of neighbouring k in the
+// bits of a float: two products each, summed in f32 (denormals count as zero).
+template <class T>
+struct MultiplyAdd {
+  TENREC_INLINE static NativePack<T> broadcast(const T* x) { return NativePack<T>(*x); }
+  TENREC_INLINE static NativePack<T> run(NativePack<T> a, NativePack<T> b, NativePack<T> sum) { return fma(a, b, sum); }
+};
+#if defined(__AVX512BF16__)
+#define TENREC_HAVE_BF16_PAIRS 1
+struct MultiplyAddPairs {
+  TENREC_INLINE static NativePack<float> broadcast(const float* x) {
+    int32_t bits;
+    __builtin_memcpy(&bits, x, sizeof(bits));
+    return NativePack<float>(_mm512_castsi512_ps(_mm512_set1_epi32(bits)));
+  }
+  TENREC_INLINE static NativePack<float> run(NativePack<float> a, NativePack<float> b, NativePack<float> sum) {
+    return NativePack<float>(_mm512_dpbf16_ps(sum.v, std::bit_cast<__m512bh>(a.v), std::bit_cast<__m512bh>(b.v)));
+  }
+};
+#endif
+
 // max(x, 0); NaN stays NaN.
 template <class P>
 TENREC_INLINE P rectified(P x) {
@@ -120,7 +139,7 @@ struct OuterArgs {
 
 // Vectors in a tile of `rows` rows, at most: few rows need many vectors, or each sum would wait for the one before.
 constexpr int most_vecs(int rows) {
-#if defined(__AVX512F__) || defined(__aarch64__)
+#if defined(__AVX512F__)
   return rows <= 2 ? 8 : rows == 3 ? 6 : rows == 4 ? 5 : kVecs;
 #else
   return rows == 1 ? 8 : rows == 2 ? 4 : rows == 3 ? 3 : kVecs;
@@ -130,7 +149,7 @@ constexpr int most_vecs(int rows) {
 template <class T>
 using OuterFunction = void (*)(const OuterArgs<T>&);
 // The function for a tile of `rows` (1 to kRows) by `vecs` (1 to most_vecs(rows)) vectors.
-template <class T>
+template <class T, class Op = MultiplyAdd<T>>
 OuterFunction<T> outer_function(int rows, int vecs);
 
 // f(0), f(1), ... f(N - 1), each with its number as a constant: only then does g++ keep an array of packs in registers
@@ -141,7 +160,7 @@ TENREC_INLINE void unrolled(F&& f) {
   (std::make_integer_sequence<int, N>{});
 }
 
-template <class T, int kM, int kN>
+template <class T, class Op, int kM, int kN>
 void outer(const OuterArgs<T>& args) {
   using P = NativePack<T>;
   constexpr int kW = kWidth<T>;
@@ -157,8 +176,8 @@ void outer(const OuterArgs<T>& args) {
       pin<T>(right[j]);
     });
     unrolled<kM>([&](auto i) TENREC_MELT {
-      const P left(a[i * a_row]);
-      unrolled<kN>([&](auto j) TENREC_MELT { sum[i * kN + j] = fma(left, right[j], sum[i * kN + j]); });
+      const P left = Op::broadcast(a + i * a_row);
+      unrolled<kN>([&](auto j) TENREC_MELT { sum[i * kN + j] = Op::run(left, right[j], sum[i * kN + j]); });
     });
     a += a_step;
     b += b_step;
@@ -238,10 +257,10 @@ struct DotArgs {
 template <class T>
 using DotFunction = void (*)(const DotArgs<T>&);
 // The function for `rows` (1 to kMostDotRows) by `cols` (1 to dot_cols(rows)).
-template <class T>
+template <class T, class Op = MultiplyAdd<T>>
 DotFunction<T> dot_function(int rows, int cols);
 
-template <class T, int kM, int kN>
+template <class T, class Op, int kM, int kN>
 void dot(const DotArgs<T>& args) {
   using P = NativePack<T>;
   constexpr int kW = kWidth<T>;
@@ -259,7 +278,7 @@ void dot(const DotArgs<T>& args) {
     unrolled<kN>([&](auto j) TENREC_MELT {
       P right = load(b[j] + p);
       pin<T>(right);
-      unrolled<kM>([&](auto i) TENREC_MELT { sum[i * kN + j] = fma(left[i], right, sum[i * kN + j]); });
+      unrolled<kM>([&](auto i) TENREC_MELT { sum[i * kN + j] = Op::run(left[i], right, sum[i * kN + j]); });
     });
   };
   int64_t p = 0;

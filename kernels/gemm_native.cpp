@@ -1,92 +1,18 @@
 #include "tenrec/kernels/gemm_native.h"
 
 #include <algorithm>
-#include <array>
 
 #include "tenrec/kernels/scratch.h"
+#include "tenrec/kernels/tiles.h"
+#include "tenrec/kernels/transpose.h"
 
 namespace tenrec::kernels {
-
-namespace micro {
-
-namespace {
-constexpr int kTableVecs = 8;
-
-template <class T, int kM, int kN>
-constexpr OuterFunction<T> outer_entry() {
-  if constexpr (kN <= most_vecs(kM))
-    return &outer<T, kM, kN>;
-  else
-    return nullptr;
-}
-template <class T, int... I>
-constexpr auto outer_table(std::integer_sequence<int, I...>) {
-  return std::array<OuterFunction<T>, sizeof...(I)>{outer_entry<T, I / kTableVecs + 1, I % kTableVecs + 1>()...};
-}
-
-// dot_table[(rows - 1) * 4 + q]: q + 1 quarters of the columns.
-template <class T, int kM, int kQuarters>
-constexpr DotFunction<T> dot_entry() {
-  constexpr int kN = (dot_cols<T>(kM) * kQuarters + 3) / 4;
-  return &dot<T, kM, kN>;
-}
-template <class T, int... I>
-constexpr auto dot_table(std::integer_sequence<int, I...>) {
-  return std::array<DotFunction<T>, sizeof...(I)>{dot_entry<T, I / 4 + 1, I % 4 + 1>()...};
-}
-}  // namespace
-
-template <class T>
-DotFunction<T> dot_function(int rows, int cols) {
-  static constexpr auto table = dot_table<T>(std::make_integer_sequence<int, kMostDotRows * 4>{});
-  return table[size_t((rows - 1) * 4 + (cols * 4 - 1) / dot_cols<T>(rows))];
-}
-template DotFunction<float> dot_function(int, int);
-template DotFunction<double> dot_function(int, int);
-
-template <class T>
-OuterFunction<T> outer_function(int rows, int vecs) {
-  static constexpr auto table = outer_table<T>(std::make_integer_sequence<int, kRows * kTableVecs>{});
-  return table[size_t((rows - 1) * kTableVecs + vecs - 1)];
-}
-template OuterFunction<float> outer_function(int, int);
-template OuterFunction<double> outer_function(int, int);
-
-}  // namespace micro
 
 namespace {
 
 using micro::Finish;
 using micro::kRows;
-using micro::kVecs;
 using micro::kWidth;
-
-constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-constexpr int64_t round_up(int64_t n, int64_t multiple) { return ceil_div(n, multiple) * multiple; }
-
-// Cuts n into ceil(n / most) parts of nearly the same length.
-class Parts {
- public:
-  Parts(int64_t n, int64_t most) : count_(ceil_div(n, most)), base_(n / count_), longer_(n % count_) {}
-  int64_t count() const { return count_; }
-  int64_t begin(int64_t i) const { return i * base_ + std::min(i, longer_); }
-  int64_t size(int64_t i) const { return base_ + (i < longer_); }
-
- private:
-  int64_t count_, base_, longer_;
-};
-
-// k is summed in blocks of at most this many, so that what a register tile reads stays in the caches.
-template <class T>
-constexpr int64_t kDepth = 1536 / int64_t(sizeof(T));
-template <class T>
-Parts depth_parts(int64_t k) {
-  return Parts(std::max<int64_t>(k, 1), kDepth<T>);
-}
-
-// A packed panel: so many columns, rows one after the other.
-template <class T>
-constexpr int64_t kPanel = int64_t(kVecs) * kWidth<T>;
 
 // The operand whose elements are multiplied with whole vectors: element (i, p) is data[i * row + p * step].
 template <class T>
@@ -106,19 +32,6 @@ struct Right {
   int64_t packed_cols = 0, packed_first = 0;
 };
 
-// Rows that lie a multiple of this many bytes apart share a few sets of the cache and push each other out.
-constexpr int64_t kBadStride = 2048;
-template <class T>
-bool bad_stride(int64_t stride) {
-  return stride * int64_t(sizeof(T)) % kBadStride == 0;
-}
-
-// Whether a copy of the vector operand pays for itself over m rows.
-template <class T>
-bool wants_packing(int64_t m, const Right<T>& right) {
-  return right.turned || (m > 4 * kRows && bad_stride<T>(right.stride));
-}
-
 // Copies k rows of n columns to rows of whole vectors, zeros behind.
 template <class T>
 void pack_rows(const T* from, int64_t stride, int64_t k, int64_t n, T* to) {
@@ -133,37 +46,12 @@ void pack_rows(const T* from, int64_t stride, int64_t k, int64_t n, T* to) {
   }
 }
 
-// The same from a matrix stored as n rows of k.
-template <class T>
-void pack_turned(const T* from, int64_t stride, int64_t k, int64_t n, T* to) {
-  using P = NativePack<T>;
-  constexpr int kW = kWidth<T>;
-  const int64_t width = round_up(n, kW);
-  for (int64_t j = 0; j < n; j += kW) {
-    const int64_t rows = std::min<int64_t>(kW, n - j);
-    for (int64_t p = 0; p < k; p += kW) {
-      const T* source = from + j * stride + p;
-      P square[kW];
-      if (rows == kW && p + kW <= k) {
-        micro::unrolled<kW>([&](auto i) TENREC_MELT { square[i] = P::load(source + i * stride); });
-        micro::transpose(square);
-        micro::unrolled<kW>([&](auto i) TENREC_MELT { square[i].store(to + (p + i) * width + j); });
-      } else {
-        const int64_t steps = std::min<int64_t>(kW, k - p);
-        const micro::Lanes<T> lanes{int(steps)};
-        for (int64_t i = 0; i < kW; ++i) square[i] = i < rows ? lanes.load(source + i * stride) : P(T(0));
-        micro::transpose(square);
-        for (int64_t i = 0; i < steps; ++i) square[i].store(to + (p + i) * width + j);
-      }
-    }
-  }
-}
-
 // One panel of the block [p, p + steps) of k, columns [j, j + cols).
 template <class T>
 void pack_panel(const Right<T>& right, int64_t p, int64_t steps, int64_t j, int64_t cols, T* to) {
   if (right.turned)
-    pack_turned(right.data + j * right.stride + p, right.stride, steps, cols, to);
+    transpose_matrix<T, true>(right.data + j * right.stride + p, right.stride, cols, steps, to,
+                              round_up(cols, kWidth<T>));
   else
     pack_rows(right.data + p * right.stride + j, right.stride, steps, cols, to);
 }
@@ -211,12 +99,12 @@ class LeftCopy {
 };
 
 // C[m, n] = left[m, k] right[k, n] on the calling thread.
-template <class T>
+template <class T, class Op>
 void outer_product(int64_t m, int64_t n, int64_t k, const Left<T>& left, const Right<T>& right, T* c, int64_t ldc,
                    const Finish<T>& finish) {
   constexpr int kW = kWidth<T>;
   const Parts depth = depth_parts<T>(k), rows(m, kRows);
-  const bool pack = !right.packed && wants_packing(m, right), in_panels = pack || right.packed;
+  const bool pack = !right.packed && wants_packing<T>(m, right.turned, right.stride), in_panels = pack || right.packed;
   const int64_t panel = in_panels ? kPanel<T> : micro::most_vecs(int(rows.size(0))) * kW;
   const bool copy_left =
       n >= 2 * panel && bad_stride<T>(left.step == 1 ? left.row : left.step) && (left.step == 1 || left.row == 1);
@@ -257,7 +145,7 @@ void outer_product(int64_t m, int64_t n, int64_t k, const Left<T>& left, const R
         args.c = c + rows.begin(r) * ldc + j;
         args.last = int(cols - (vecs - 1) * kW);
         args.finish.bias = final && finish.bias ? finish.bias + j : nullptr;
-        micro::outer_function<T>(int(rows.size(r)), int(vecs))(args);
+        micro::outer_function<T, Op>(int(rows.size(r)), int(vecs))(args);
       }
     }
   }
@@ -289,17 +177,17 @@ void turn_round(int64_t m, int64_t n, const T* turned, int64_t stride, T* c, int
   }
 }
 
-template <class T>
+template <class T, class Op>
 void swapped_product(int64_t m, int64_t n, int64_t k, const Left<T>& left, const Right<T>& right, T* c, int64_t ldc,
                      const Finish<T>& finish) {
   Scratch scratch;
   const int64_t stride = round_up(n, kWidth<T>);
   T* turned = scratch.get<T>(m * stride);
-  outer_product(m, n, k, left, right, turned, stride, {});
+  outer_product<T, Op>(m, n, k, left, right, turned, stride, {});
   turn_round(n, m, turned, stride, c, ldc, finish);
 }
 
-template <class T>
+template <class T, class Op>
 void dot_product(int64_t m, int64_t n, int64_t k, const T* a, int64_t lda, const T* b, int64_t ldb, T* c, int64_t ldc,
                  const Finish<T>& finish) {
   const Parts depth(std::max<int64_t>(k, 1), 4096 / int64_t(sizeof(T))), rows(m, micro::kMostDotRows);
@@ -312,7 +200,7 @@ void dot_product(int64_t m, int64_t n, int64_t k, const T* a, int64_t lda, const
         const int64_t i = rows.begin(r), step = micro::dot_cols<T>(int(rows.size(r)));
         for (int64_t j = j0; j < std::min(n, j0 + width); j += step) {
           const int cols = int(std::min(step, n - j));
-          micro::dot_function<T>(int(rows.size(r)),
+          micro::dot_function<T, Op>(int(rows.size(r)),
                                  cols)({.k = k ? depth.size(d) : 0,
                                         .a = a + i * lda + p,
                                         .lda = lda,
@@ -344,83 +232,7 @@ Operands<T> operands(const GemmShape& s, bool swapped, const T* a, const T* b) {
   return {{a, s.trans_a ? 1 : s.lda, s.trans_a ? s.lda : 1}, {b, s.ldb, s.trans_b}};
 }
 
-// Estimated time of a plan in vector multiply-adds. Measured on Zen 4 (README.md): turning a matrix costs 0.4 of them
-// an element; a sum along k as much as 8 further vectors, and it reads twice as much.
-template <class T>
-double cost(const GemmShape& s, const GemmPlan& plan) {
-  constexpr double kTurn = 0.4, kDotEnd = 8, kDotSlower = 1.06, kOuterEnd = 3;
-  constexpr int64_t kW = kWidth<T>;
-  if (plan.form == GemmForm::dot) return double(s.m * s.n) * (kDotSlower * double(ceil_div(s.k, kW)) + kDotEnd);
-  const bool swapped = plan.form == GemmForm::swapped;
-  const int64_t rows = swapped ? s.n : s.m, cols = swapped ? s.m : s.n, vecs = ceil_div(cols, kW);
-  const int64_t tile_rows = swapped ? plan.tile_n : plan.tile_m,
-                block = ceil_div(tile_rows, ceil_div(tile_rows, kRows));
-  const bool turned = swapped ? !s.trans_a : s.trans_b;
-  // A short register tile waits for the latency of its sums.
-  const int64_t chains = block * std::min<int64_t>(vecs, turned ? kVecs : micro::most_vecs(int(block)));
-  double result = double(rows * vecs) * (double(s.k) * std::max(1.0, 5.0 / double(chains)) + kOuterEnd);
-  if (swapped) result += kTurn * double(s.m * s.n);
-  if (turned)
-    result += kTurn * double(cols * s.k) * double(plan.packed ? 1 : swapped ? plan.col_tiles : plan.row_tiles);
-  return result;
-}
-
 }  // namespace
-
-template <class T>
-GemmPlan plan_gemm(const GemmShape& s, GemmForm form) {
-  constexpr int64_t kTileWork = 1 << 19;  // multiply-adds: about 10 us, long against the start of a parallel loop
-  constexpr int64_t kMostTiles = 24, kMostRows = 256, kMostCols = 384;
-  const int64_t work = s.m * s.n * std::max<int64_t>(s.k, 1);
-  const int64_t wanted = std::clamp<int64_t>(work / kTileWork, 1, kMostTiles);
-  GemmPlan plan{.form = form, .tile_m = s.m, .tile_n = s.n, .row_tiles = 1, .col_tiles = 1};
-  const bool swapped = form == GemmForm::swapped;
-  const Right<T> right = operands<T>(s, swapped, nullptr, nullptr).right;
-  int64_t& rows = swapped ? plan.tile_n : plan.tile_m;
-  int64_t& cols = swapped ? plan.tile_m : plan.tile_n;
-  const int64_t all_rows = rows, all_cols = cols;
-  const int64_t row_unit = kRows, col_unit = form == GemmForm::dot ? 16 : kPanel<T>;
-  const auto cut = [](int64_t& size, int64_t parts, int64_t unit) {
-    if (parts > 1) size = round_up(ceil_div(size, parts), unit);
-  };
-  // A vector operand in place is best read by one tile alone: columns are cut first. One that is packed for all tiles
-  // together is best read by many.
-  const bool pack_once = form != GemmForm::dot && (right.turned || (bad_stride<T>(right.stride) && rows > kMostRows));
-  cut(rows, ceil_div(rows, kMostRows), row_unit);
-  cut(cols, ceil_div(cols, kMostCols), col_unit);
-  const int64_t shortest[2][4][2] = {{{256, 192}, {64, 192}, {64, 96}, {2 * kRows, kPanel<T>}},
-                                     {{64, 384}, {64, 192}, {32, 96}, {2 * kRows, kPanel<T>}}};
-  for (const auto& [few_rows, few_cols] : shortest[pack_once]) {
-    while (ceil_div(all_rows, rows) * ceil_div(all_cols, cols) < wanted) {
-      if (cols > few_cols)
-        cut(cols, 2, col_unit);
-      else if (rows > few_rows)
-        cut(rows, 2, row_unit);
-      else
-        break;
-    }
-  }
-  plan.row_tiles = ceil_div(s.m, plan.tile_m);
-  plan.col_tiles = ceil_div(s.n, plan.tile_n);
-  if (pack_once && rows < all_rows) {
-    plan.packed = std::max<int64_t>(s.k, 1) * round_up(all_cols, kWidth<T>);
-    plan.pack_parts = ceil_div(all_cols, kPanel<T>);
-  }
-  return plan;
-}
-
-template <class T>
-GemmPlan plan_gemm(const GemmShape& s) {
-  GemmPlan best = plan_gemm<T>(s, GemmForm::outer);
-  double best_cost = cost<T>(s, best);
-  for (GemmForm form : {GemmForm::swapped, GemmForm::dot}) {
-    if (form == GemmForm::dot && (s.trans_a || !s.trans_b)) continue;
-    const GemmPlan plan = plan_gemm<T>(s, form);
-    const double plan_cost = cost<T>(s, plan);
-    if (plan_cost < best_cost) best = plan, best_cost = plan_cost;
-  }
-  return best;
-}
 
 template <class T>
 void gemm_pack(const GemmPlan& plan, const GemmShape& s, int64_t part, const T* a, const T* b, T* packed) {
@@ -434,28 +246,23 @@ void gemm_pack(const GemmPlan& plan, const GemmShape& s, int64_t part, const T* 
   }
 }
 
-template <class T>
-void gemm_tile(const GemmPlan& plan, const GemmShape& s, int64_t tile, const T* a, const T* b, T* c, const T* packed,
-               const Finish<T>& finish) {
-  const int64_t i = tile / plan.col_tiles * plan.tile_m, j = tile % plan.col_tiles * plan.tile_n;
-  const int64_t m = std::min(plan.tile_m, s.m - i), n = std::min(plan.tile_n, s.n - j);
-  a += s.trans_a ? i : i * s.lda;
-  b += s.trans_b ? j * s.ldb : j;
-  c += i * s.ldc + j;
-  Finish<T> part = finish;
-  if (part.bias) part.bias += j;
-  if (plan.form == GemmForm::dot) return dot_product(m, n, s.k, a, s.lda, b, s.ldb, c, s.ldc, part);
+template <class T, class Op>
+void gemm_tile(const GemmPlan& plan, const GemmShape& s, int64_t tile, const T* a, const T* b, T* c, int64_t ldc,
+               const T* packed, const Finish<T>& finish) {
+  const GemmArea at = plan.area(s, tile);
+  a += s.trans_a ? at.row : at.row * s.lda;
+  b += s.trans_b ? at.col * s.ldb : at.col;
+  if (plan.form == GemmForm::dot)
+    return dot_product<T, Op>(at.rows, at.cols, s.k, a, s.lda, b, s.ldb, c, ldc, finish);
   const bool swapped = plan.form == GemmForm::swapped;
   Operands<T> in = operands(s, swapped, a, b);
   if (packed) {
     in.right.packed = packed;
     in.right.packed_cols = round_up(swapped ? s.m : s.n, kWidth<T>);
-    in.right.packed_first = swapped ? i : j;
+    in.right.packed_first = swapped ? at.row : at.col;
   }
-  if (swapped)
-    swapped_product<T>(n, m, s.k, in.left, in.right, c, s.ldc, part);
-  else
-    outer_product<T>(m, n, s.k, in.left, in.right, c, s.ldc, part);
+  if (swapped) swapped_product<T, Op>(at.cols, at.rows, s.k, in.left, in.right, c, ldc, finish);
+  else outer_product<T, Op>(at.rows, at.cols, s.k, in.left, in.right, c, ldc, finish);
 }
 
 template <class T>
@@ -474,7 +281,7 @@ void gemm_tiny(const GemmShape& s, const T* a, const T* b, T* c, const Finish<T>
       const int rows = int(std::min<int64_t>(micro::kMostDotRows, s.m - i)), step = micro::dot_cols<T>(rows);
       for (int64_t j = 0; j < s.n; j += step) {
         const int cols = int(std::min<int64_t>(step, s.n - j));
-        micro::dot_function<T>(rows, cols)({.k = s.k,
+        micro::dot_function<T, micro::MultiplyAdd<T>>(rows, cols)({.k = s.k,
                                             .a = a + i * s.lda,
                                             .lda = s.lda,
                                             .b = b + j * s.ldb,
@@ -501,7 +308,7 @@ void gemm_tiny(const GemmShape& s, const T* a, const T* b, T* c, const Finish<T>
     const int rows = int(std::min<int64_t>(kRows, s.m - i)), most = micro::most_vecs(rows);
     for (int64_t j = 0; j < s.n; j += most * kW) {
       const int64_t cols = std::min<int64_t>(most * kW, s.n - j), vecs = ceil_div(cols, kW);
-      micro::outer_function<T>(rows, int(vecs))({.k = s.k,
+      micro::outer_function<T, micro::MultiplyAdd<T>>(rows, int(vecs))({.k = s.k,
                                                  .a = a + i * a_row,
                                                  .a_row = a_row,
                                                  .a_step = a_step,
@@ -515,16 +322,20 @@ void gemm_tiny(const GemmShape& s, const T* a, const T* b, T* c, const Finish<T>
   }
 }
 
-#define TENREC_GEMM_NATIVE(T)                                                                           \
-  template GemmPlan plan_gemm<T>(const GemmShape&);                                                     \
-  template GemmPlan plan_gemm<T>(const GemmShape&, GemmForm);                                           \
-  template void gemm_pack(const GemmPlan&, const GemmShape&, int64_t, const T*, const T*, T*);          \
-  template void gemm_tile(const GemmPlan&, const GemmShape&, int64_t, const T*, const T*, T*, const T*, \
-                          const Finish<T>&);                                                            \
-  template bool is_tiny<T>(const GemmShape&);                                                           \
-  template void gemm_tiny(const GemmShape&, const T*, const T*, T*, const Finish<T>&);
+#define TENREC_GEMM_TILE(T, Op)                                                                                \
+  template void gemm_tile<T, Op>(const GemmPlan&, const GemmShape&, int64_t, const T*, const T*, T*, int64_t, \
+                                 const T*, const Finish<T>&);
+#define TENREC_GEMM_NATIVE(T)                                                                  \
+  template void gemm_pack(const GemmPlan&, const GemmShape&, int64_t, const T*, const T*, T*); \
+  template bool is_tiny<T>(const GemmShape&);                                                  \
+  template void gemm_tiny(const GemmShape&, const T*, const T*, T*, const Finish<T>&);         \
+  TENREC_GEMM_TILE(T, micro::MultiplyAdd<T>)
 TENREC_GEMM_NATIVE(float)
 TENREC_GEMM_NATIVE(double)
+#ifdef TENREC_HAVE_BF16_PAIRS
+TENREC_GEMM_TILE(float, micro::MultiplyAddPairs)
+#endif
 #undef TENREC_GEMM_NATIVE
+#undef TENREC_GEMM_TILE
 
 }  // namespace tenrec::kernels

@@ -1,9 +1,10 @@
 // Batch and layer normalisation, forward and backward.
 //
-// Tensors of data are contiguous; f32, bf16 and f16 are computed in f32 and rounded once. Statistics and parameters have
-// the accumulator's type: f64 for f64 data, else f32. Means come first and squared deviations from them after, block by
-// block in the first-level cache; blocks are joined in order (T. Chan, G. Golub and R. LeVeque, "Updating formulae and a
-// pairwise algorithm for computing sample variances", 1979). So the data is read once and nothing cancels.
+// Tensors of data are contiguous; f32, bf16 and f16 are computed in f32 and rounded once. Statistics and parameters
+// have the accumulator's type: f64 for f64 data, else f32. Means come first and squared deviations from them after,
+// block by block in the first-level cache; blocks are joined in order (T. Chan, G. Golub and R. LeVeque, "Updating
+// formulae and a pairwise algorithm for computing sample variances", 1979). So the data is read once and nothing
+// cancels.
 #pragma once
 
 #include "tenrec/core/dispatch.h"

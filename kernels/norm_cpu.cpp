@@ -15,14 +15,23 @@ using namespace detail;
 constexpr int64_t kGrain = 32768;    // elements of a parallel chunk
 constexpr int64_t kSerialRows = 64;  // rows added one after the other before they go to a wider sum
 
-template <class F> void visit_real(DType dtype, F&& f) {
-  if (dtype == f64) f(double{});
-  else f(float{});
+template <class F>
+void visit_real(DType dtype, F&& f) {
+  if (dtype == f64)
+    f(double{});
+  else
+    f(float{});
 }
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-template <class T> const T* pointer(const View* v) { return v ? v->as<T>() : nullptr; }
-template <class T> T* target(const View* v) { return v ? v->as<T>() : nullptr; }
+template <class T>
+const T* pointer(const View* v) {
+  return v ? v->as<T>() : nullptr;
+}
+template <class T>
+T* target(const View* v) {
+  return v ? v->as<T>() : nullptr;
+}
 
 // Count, mean and sum of squared deviations of some elements.
 struct Moments {
@@ -36,16 +45,19 @@ struct Moments {
   }
 };
 
-template <class T> Moments moments_of(const T* x, int64_t m) {
+template <class T>
+Moments moments_of(const T* x, int64_t m) {
   using P = TreePack<T>;
   const T mean = T(Wide<T>(leaf_sum(x, m)) / Wide<T>(m));
   const P center(mean);
-  const double squares = sum_row<T>(m, [=](P v) { return (v - center) * (v - center); }, x);
+  const double squares = sum_row<T>(
+      m, [=](P v) { return (v - center) * (v - center); }, x);
   return {double(m), double(mean), squares};
 }
 
 // The elements of one channel of [n, channels, inner], as blocks of at most a leaf.
-template <class T> class Channel {
+template <class T>
+class Channel {
  public:
   Channel(const View& x) : view_(x), size_(size_of(x.dtype)) {  // NOLINT(google-explicit-constructor)
     space_.add(x.size(0), x.stride(0));
@@ -63,7 +75,8 @@ template <class T> class Channel {
   DimSpace space_;
 };
 
-template <class T> struct Block {
+template <class T>
+struct Block {
   alignas(64) T values[kLeaf];
 };
 
@@ -83,7 +96,8 @@ void for_channels(int64_t channels, int64_t count, F&& part, G&& whole) {
   for (int64_t c = 0; c < channels; ++c) whole(c, parts + c * pieces, pieces);
 }
 
-template <class T> void stats(const View& x, const View& mean, const View& variance) {
+template <class T>
+void stats(const View& x, const View& mean, const View& variance) {
   const Channel<T> channel(x);
   for_channels<Moments>(
       x.size(1), channel.count(),
@@ -105,7 +119,8 @@ template <class T> void stats(const View& x, const View& mean, const View& varia
 }
 
 // The factor and the summand of each channel, in place of weight and bias that may be absent.
-template <class T> struct Affine {
+template <class T>
+struct Affine {
   T *scale, *bias;
   Affine(Scratch& scratch, int64_t n, const T* rstd, const T* weight, const T* b)
       : scale(scratch.get<T>(n)), bias(scratch.get<T>(n)) {
@@ -118,7 +133,8 @@ template <class T> struct Affine {
 
 // Calls f(i, length, channel, columns) for the runs of [n, channels, inner] at elements [i, i + length): runs of one
 // channel, or whole rows of all channels if inner is 1 (`columns`).
-template <class F> void for_runs(const View& x, F&& f) {
+template <class F>
+void for_runs(const View& x, F&& f) {
   const int64_t channels = x.size(1), inner = x.size(2), run = inner == 1 ? channels : inner;
   if (x.numel == 0) return;
   parallel_for(x.numel / run, std::max<int64_t>(1, kGrain / run), [&](int64_t begin, int64_t end) {
@@ -127,20 +143,25 @@ template <class F> void for_runs(const View& x, F&& f) {
 }
 
 // Elements [i, i + n) of a contiguous tensor as T: in place or copied.
-template <class T> const T* elements(const View& x, int64_t i, int64_t n, T* buffer) {
+template <class T>
+const T* elements(const View& x, int64_t i, int64_t n, T* buffer) {
   if (x.dtype == dtype_of<T>) return x.as<T>() + i;
   convert_strided(x.as<char>() + i * size_of(x.dtype), x.dtype, 1, buffer, dtype_of<T>, 1, n);
   return buffer;
 }
-template <class T> T* place(const View& y, int64_t i, T* buffer) {
+template <class T>
+T* place(const View& y, int64_t i, T* buffer) {
   return y.dtype == dtype_of<T> ? y.as<T>() + i : buffer;
 }
-template <class T> void put(const View& y, int64_t i, int64_t n, const T* values) {
-  if (y.dtype != dtype_of<T>) convert_strided(values, dtype_of<T>, 1, y.as<char>() + i * size_of(y.dtype), y.dtype, 1, n);
+template <class T>
+void put(const View& y, int64_t i, int64_t n, const T* values) {
+  if (y.dtype != dtype_of<T>)
+    convert_strided(values, dtype_of<T>, 1, y.as<char>() + i * size_of(y.dtype), y.dtype, 1, n);
 }
 
 // Calls f(at, m) for the blocks of at most a leaf in [0, n).
-template <class F> TENREC_INLINE void for_blocks(int64_t n, F&& f) {
+template <class F>
+TENREC_INLINE void for_blocks(int64_t n, F&& f) {
   for (int64_t at = 0; at < n; at += kLeaf) f(at, std::min(kLeaf, n - at));
 }
 
@@ -155,11 +176,13 @@ void normalize(const View& x, const T* mean, const T* rstd, const T* weight, con
       const T* from = elements(x, i + at, m, in.values);
       T* to = place(y, i + at, out.values);
       if (columns) {
-        map_row(m, to, [](P v, P u, P s, P b) { return fma(v - u, s, b); }, from, mean + at, affine.scale + at,
-                affine.bias + at);
+        map_row(
+            m, to, [](P v, P u, P s, P b) { return fma(v - u, s, b); }, from, mean + at, affine.scale + at,
+            affine.bias + at);
       } else {
         const P center(mean[c]), scale(affine.scale[c]), shift(affine.bias[c]);
-        map_row(m, to, [=](P v) { return fma(v - center, scale, shift); }, from);
+        map_row(
+            m, to, [=](P v) { return fma(v - center, scale, shift); }, from);
       }
       put(y, i + at, m, to);
     });
@@ -185,7 +208,8 @@ void channel_sums(const View& x, const View& dy, const T* mean, GradSums* sums) 
           const int64_t m = std::min(kLeaf, end - i);
           const T *v = xs.block(c, i, m, in.values), *d = dys.block(c, i, m, grad.values);
           all.plain += double(leaf_sum(d, m));
-          all.moment += double(sum_row<T>(m, [=](P a, P b) { return a * (b - center); }, d, v));
+          all.moment += double(sum_row<T>(
+              m, [=](P a, P b) { return a * (b - center); }, d, v));
         }
         return all;
       },
@@ -199,30 +223,33 @@ void channel_sums(const View& x, const View& dy, const T* mean, GradSums* sums) 
 }
 
 // The same for [n, channels]: strips of channels, row after row.
-template <class T> void column_sums(const View& x, const View& dy, const T* mean, GradSums* sums) {
+template <class T>
+void column_sums(const View& x, const View& dy, const T* mean, GradSums* sums) {
   using P = TreePack<T>;
   const int64_t rows = x.size(0), channels = x.size(1);
   parallel_for(channels, std::clamp<int64_t>(kGrain / std::max<int64_t>(rows, 1), 64, kLeaf) / 64 * 64,
                [&](int64_t first, int64_t last) {
-    const int64_t width = last - first;
-    Block<T> in, grad, plain, moment;
-    for (int64_t c = first; c < last; ++c) sums[c] = {};
-    for (int64_t r0 = 0; r0 < rows; r0 += kSerialRows) {
-      std::fill_n(plain.values, width, T(0));
-      std::fill_n(moment.values, width, T(0));
-      for (int64_t r = r0; r < std::min(rows, r0 + kSerialRows); ++r) {
-        const T* v = elements(x, r * channels + first, width, in.values);
-        const T* d = elements(dy, r * channels + first, width, grad.values);
-        map_row(width, plain.values, [](P s, P a) { return s + a; }, plain.values, d);
-        map_row(width, moment.values, [](P s, P a, P b, P u) { return s + a * (b - u); }, moment.values, d, v,
-                mean + first);
-      }
-      for (int64_t c = 0; c < width; ++c) {
-        sums[first + c].plain += double(plain.values[c]);
-        sums[first + c].moment += double(moment.values[c]);
-      }
-    }
-  });
+                 const int64_t width = last - first;
+                 Block<T> in, grad, plain, moment;
+                 for (int64_t c = first; c < last; ++c) sums[c] = {};
+                 for (int64_t r0 = 0; r0 < rows; r0 += kSerialRows) {
+                   std::fill_n(plain.values, width, T(0));
+                   std::fill_n(moment.values, width, T(0));
+                   for (int64_t r = r0; r < std::min(rows, r0 + kSerialRows); ++r) {
+                     const T* v = elements(x, r * channels + first, width, in.values);
+                     const T* d = elements(dy, r * channels + first, width, grad.values);
+                     map_row(
+                         width, plain.values, [](P s, P a) { return s + a; }, plain.values, d);
+                     map_row(
+                         width, moment.values, [](P s, P a, P b, P u) { return s + a * (b - u); }, moment.values, d, v,
+                         mean + first);
+                   }
+                   for (int64_t c = 0; c < width; ++c) {
+                     sums[first + c].plain += double(plain.values[c]);
+                     sums[first + c].moment += double(moment.values[c]);
+                   }
+                 }
+               });
 }
 
 template <class T>
@@ -238,8 +265,10 @@ void batch_grad(const View& x, const View& dy, const T* mean, const T* rstd, con
   std::fill_n(pull, channels, T(0));
   if (!fixed || dweight || dbias) {
     auto* sums = scratch.get<GradSums>(channels);
-    if (x.size(2) == 1) column_sums(x, dy, mean, sums);
-    else channel_sums(x, dy, mean, sums);
+    if (x.size(2) == 1)
+      column_sums(x, dy, mean, sums);
+    else
+      channel_sums(x, dy, mean, sums);
     for (int64_t c = 0; c < channels; ++c) {
       const double r = double(rstd[c]);
       if (dweight) dweight[c] = T(sums[c].moment * r);
@@ -257,12 +286,15 @@ void batch_grad(const View& x, const View& dy, const T* mean, const T* rstd, con
       const T *v = elements(x, i + at, m, in.values), *d = elements(dy, i + at, m, grad.values);
       T* to = place(*dx, i + at, out.values);
       if (columns) {
-        map_row(m, to, [](P a, P b, P u, P k, P l) { return a - k - (b - u) * l; }, d, v, mean + at, average + at,
-                pull + at);
-        map_row(m, to, [](P a, P s) { return a * s; }, to, affine.scale + at);
+        map_row(
+            m, to, [](P a, P b, P u, P k, P l) { return a - k - (b - u) * l; }, d, v, mean + at, average + at,
+            pull + at);
+        map_row(
+            m, to, [](P a, P s) { return a * s; }, to, affine.scale + at);
       } else {
         const P u(mean[c]), k(average[c]), l(pull[c]), s(affine.scale[c]);
-        map_row(m, to, [=](P a, P b) { return (a - k - (b - u) * l) * s; }, d, v);
+        map_row(
+            m, to, [=](P a, P b) { return (a - k - (b - u) * l) * s; }, d, v);
       }
       put(*dx, i + at, m, to);
     });
@@ -309,11 +341,12 @@ void layer_norm(Cpu, const View& x, const View* weight, const View* bias, double
       const T* from = rows[0];
       const T m = T(tree_sum<T>(s.n, [=](int64_t i, int64_t) { return from + i; }) / Wide<T>(s.n));
       const P center(m);
-      const double squares = sum_row<T>(s.n, [=](P v) { return (v - center) * (v - center); }, from);
+      const double squares = sum_row<T>(
+          s.n, [=](P v) { return (v - center) * (v - center); }, from);
       const T scale = T(1 / std::sqrt(squares / double(s.n) + eps));
       const P by(scale);
-      map_row(s.n, rows[1], [=](P v, P w, P b) { return fma((v - center) * by, w, b); }, from, affine.scale,
-              affine.bias);
+      map_row(
+          s.n, rows[1], [=](P v, P w, P b) { return fma((v - center) * by, w, b); }, from, affine.scale, affine.bias);
       mean.as<T>()[r] = m;
       rstd.as<T>()[r] = scale;
     });
@@ -323,7 +356,8 @@ void layer_norm(Cpu, const View& x, const View* weight, const View* bias, double
 namespace {
 
 // Gradients of the rows [begin, end); those of weight and bias are added to `sums` (2 n doubles).
-template <class T> class LayerGrad {
+template <class T>
+class LayerGrad {
   using P = TreePack<T>;
   const View &x_, &dy_;
   const T *mean_, *rstd_, *weight_;
@@ -353,8 +387,10 @@ template <class T> class LayerGrad {
         const P center(mean_[r]), scale(rstd_[r]);
         if (dx_) input_row(r, n, v, d, out);
         if (!parameters_) continue;
-        map_row(n, plain, [](P s, P a) { return s + a; }, plain, d);
-        map_row(n, moment, [=](P s, P a, P b) { return s + a * ((b - center) * scale); }, moment, d, v);
+        map_row(
+            n, plain, [](P s, P a) { return s + a; }, plain, d);
+        map_row(
+            n, moment, [=](P s, P a, P b) { return s + a * ((b - center) * scale); }, moment, d, v);
       }
       if (!parameters_) continue;
       for (int64_t c = 0; c < n; ++c) {
@@ -369,11 +405,16 @@ template <class T> class LayerGrad {
   void input_row(int64_t r, int64_t n, const T* v, const T* d, T* buffer) const {
     const P center(mean_[r]), scale(rstd_[r]);
     T* to = place(*dx_, r * n, buffer);
-    if (weight_) map_row(n, to, [](P a, P w) { return a * w; }, d, weight_);
+    if (weight_)
+      map_row(
+          n, to, [](P a, P w) { return a * w; }, d, weight_);
     const T* g = weight_ ? to : d;
     const P average(T(tree_sum<T>(n, [=](int64_t i, int64_t) { return g + i; }) / Wide<T>(n)));
-    const P pull(T(sum_row<T>(n, [=](P a, P b) { return a * ((b - center) * scale); }, g, v) / Wide<T>(n)));
-    map_row(n, to, [=](P a, P b) { return ((a - average) - (b - center) * scale * pull) * scale; }, g, v);
+    const P pull(T(sum_row<T>(
+                       n, [=](P a, P b) { return a * ((b - center) * scale); }, g, v) /
+                   Wide<T>(n)));
+    map_row(
+        n, to, [=](P a, P b) { return ((a - average) - (b - center) * scale * pull) * scale; }, g, v);
     put(*dx_, r * n, n, to);
   }
 };

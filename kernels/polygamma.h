@@ -63,7 +63,7 @@ TENREC_HD inline double polygamma_scalar(int n, double x) {
   if (!(x > -inf && x < inf)) return x > 0 ? 0 : std::numeric_limits<double>::quiet_NaN();
   const double sign = n % 2 ? 1 : -1;
   if (x > 0) return sign * polygamma_magnitude(n, x);
-  if (x == std::floor(x)) return n % 2 ? inf : std::numeric_limits<double>::quiet_NaN();  // a pole
+  if (x == std::floor(x)) return sign * inf;  // a pole
   // psi(1 - x) - psi(x) = pi cot(pi x), derived n times.
   return -polygamma_magnitude(n, 1 - x) - cotangent_derivative(n, x);
 }

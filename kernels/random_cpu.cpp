@@ -212,6 +212,9 @@ void random_exponential(Cpu, GeneratorState state, double rate, const View& y) {
 
 namespace {
 
+__extension__ typedef unsigned __int128 Uint128;
+uint64_t upper_product(uint64_t a, uint64_t b) { return uint64_t((Uint128(a) * b) >> 64); }
+
 template <class T>
 T from_integer(int64_t v) {
   if constexpr (std::is_class_v<T>)
@@ -267,7 +270,7 @@ void random_integers(Cpu, GeneratorState state, int64_t low, uint64_t range, con
       for (int64_t i = 0; i < count; ++i) {
         const uint64_t bits = joined(words + 2 * i);
         // bits / 2^64 of the range: the upper half of the product.
-        const uint64_t below = range == 0 ? bits : uint64_t((static_cast<unsigned __int128>(bits) * range) >> 64);
+        const uint64_t below = range == 0 ? bits : upper_product(bits, range);
         y.as<T>()[at + i] = from_integer<T>(int64_t(uint64_t(low) + below));
       }
     });

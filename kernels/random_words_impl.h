@@ -12,10 +12,6 @@
 #include "tenrec/core/random.h"
 #include "tenrec/kernels/pack.h"
 
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
-
 namespace tenrec::kernels::detail {
 
 using Blocks = NativePack<uint64_t>;
@@ -26,12 +22,17 @@ static_assert(kBufferWords % (4 * kBlocks * kSide) == 0);
 
 // Lower halves multiplied to 64 bits.
 TENREC_INLINE Blocks multiply_low(Blocks a, Blocks b) {
+#if defined(__GNUC__) && !defined(__clang__) && defined(__SSE2__)
+  typedef int32_t Halves __attribute__((vector_size(kPackBytes)));
+  typedef long long Longs __attribute__((vector_size(kPackBytes)));
+  const Halves x = Halves(a.v), y = Halves(b.v);
 #if defined(__AVX512F__)
-  return Blocks(Blocks::Vec(_mm512_mul_epu32(__m512i(a.v), __m512i(b.v))));
+  return Blocks(Blocks::Vec(__builtin_ia32_pmuludq512_mask(x, y, Longs{}, uint8_t(-1))));
 #elif defined(__AVX2__)
-  return Blocks(Blocks::Vec(_mm256_mul_epu32(__m256i(a.v), __m256i(b.v))));
-#elif defined(__SSE2__)
-  return Blocks(Blocks::Vec(_mm_mul_epu32(__m128i(a.v), __m128i(b.v))));
+  return Blocks(Blocks::Vec(Longs(__builtin_ia32_pmuludq256(x, y))));
+#else
+  return Blocks(Blocks::Vec(Longs(__builtin_ia32_pmuludq128(x, y))));
+#endif
 #else
   const Blocks low(0xffffffffu);
   return (a & low) * (b & low);
@@ -80,7 +81,7 @@ inline void philox_blocks(GeneratorState state, uint64_t block, uint32_t* words)
 }
 
 // kBufferWords words from word `first` on, a multiple of four.
-inline void philox_words(GeneratorState state, uint64_t first, uint32_t* words) {
+[[gnu::noinline]] inline void philox_words(GeneratorState state, uint64_t first, uint32_t* words) {
   for (int64_t i = 0; i < kBufferWords; i += 4 * kBlocks * kSide)
     philox_blocks(state, (first + uint64_t(i)) >> 2, words + i);
 }

@@ -14,8 +14,10 @@ const T* gather_run(const DimSpace& s, const char* base, DType dtype, int64_t be
   if (direct && at.run() >= n) return reinterpret_cast<const T*>(base) + at.offset();
   for (int64_t done = 0; done < n;) {
     const int64_t length = std::min(n - done, at.run());
-    if (direct) std::copy_n(reinterpret_cast<const T*>(base) + at.offset(), length, buffer + done);
-    else convert_strided(base + at.offset() * size, dtype, stride, buffer + done, dtype_of<T>, 1, length);
+    if (direct)
+      std::copy_n(reinterpret_cast<const T*>(base) + at.offset(), length, buffer + done);
+    else
+      convert_strided(base + at.offset() * size, dtype, stride, buffer + done, dtype_of<T>, 1, length);
     done += length;
     at.advance(length);
   }
@@ -27,14 +29,18 @@ template const int64_t* gather_run(const DimSpace&, const char*, DType, int64_t,
 
 namespace {
 
-template <class T> using Counter = PairwiseCounter<Wide<T>, void (*)(const Wide<T>*, Wide<T>*, int64_t)>;
+template <class T>
+using Counter = PairwiseCounter<Wide<T>, void (*)(const Wide<T>*, Wide<T>*, int64_t)>;
 
 int64_t levels(int64_t values) { return int64_t(std::bit_width(uint64_t(values))); }
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-template <class U> void store_results(const ReducePlan& p, const U* values, int64_t n, int64_t at) {
-  if (n == 1 && p.out_dtype == f32) reinterpret_cast<float*>(p.out)[at] = float(*values);
-  else convert_strided(values, dtype_of<U>, 1, p.out + at * size_of(p.out_dtype), p.out_dtype, 1, n);
+template <class U>
+void store_results(const ReducePlan& p, const U* values, int64_t n, int64_t at) {
+  if (n == 1 && p.out_dtype == f32)
+    reinterpret_cast<float*>(p.out)[at] = float(*values);
+  else
+    convert_strided(values, dtype_of<U>, 1, p.out + at * size_of(p.out_dtype), p.out_dtype, 1, n);
 }
 
 // --- rows -----------------------------------------------------------------------------------------------------------
@@ -62,7 +68,8 @@ Wide<T> reduce_range(const ReducePlan& p, const char* base, int64_t begin, int64
 }
 
 // Outputs [begin, end), each of one leaf in place.
-template <class T> void reduce_short_rows(const ReducePlan& p, int64_t begin, int64_t end, const ReduceLoops<T>& f) {
+template <class T>
+void reduce_short_rows(const ReducePlan& p, int64_t begin, int64_t end, const ReduceLoops<T>& f) {
   constexpr int64_t kBlock = 128;
   T values[kBlock];
   Wide<T> wide[kBlock];
@@ -79,7 +86,8 @@ template <class T> void reduce_short_rows(const ReducePlan& p, int64_t begin, in
   }
 }
 
-template <class T> void reduce_rows(const ReducePlan& p, const ReduceLoops<T>& f) {
+template <class T>
+void reduce_rows(const ReducePlan& p, const ReduceLoops<T>& f) {
   using U = Wide<T>;
   const int64_t n = p.reduced.numel, outputs = p.kept.numel, size = size_of(p.dtype);
   const int64_t chunks = ceil_div(n, kReduceGrain);
@@ -121,10 +129,11 @@ template <class T> void reduce_rows(const ReducePlan& p, const ReduceLoops<T>& f
 
 // The tree of a leaf over a strip of columns: the first levels in registers, the others through `temporaries`.
 //
-// Below the levels inside a pack, lanes that follow each other are done in blocks: of a narrow matrix they are one run of
-// memory, and runs are what prefetchers see. In a wide one a single row is run enough, and a block would not fit the
+// Below the levels inside a pack, lanes that follow each other are done in blocks: of a narrow matrix they are one run
+// of memory, and runs are what prefetchers see. In a wide one a single row is run enough, and a block would not fit the
 // first-level cache.
-template <class T> class ColumnTree {
+template <class T>
+class ColumnTree {
   static constexpr int64_t kWide = 256;
   const ReduceLoops<T>& f_;
   const ColumnLeaf<T>& leaf_;
@@ -139,8 +148,13 @@ template <class T> class ColumnTree {
 
   // dense: row i + 1 follows right behind row i.
   ColumnTree(const ReduceLoops<T>& f, const ColumnLeaf<T>& leaf, int64_t width, bool dense, T* temporaries)
-      : f_(f), leaf_(leaf), width_(width), block_(width <= kWide ? kTreeLanes<T> : 1), shallow_(leaf.m <= kLeafLanes),
-        dense_(dense && f.alike), temporaries_(temporaries) {}
+      : f_(f),
+        leaf_(leaf),
+        width_(width),
+        block_(width <= kWide ? kTreeLanes<T> : 1),
+        shallow_(leaf.m <= kLeafLanes),
+        dense_(dense && f.alike),
+        temporaries_(temporaries) {}
 
   void run(T* out) const {
     if (block_ == 1) return tree(9, 0, out);
@@ -176,7 +190,8 @@ template <class T> class ColumnTree {
   }
 };
 
-template <class T> class ColumnReducer {
+template <class T>
+class ColumnReducer {
   using U = Wide<T>;
   const ReducePlan& p_;
   const ReduceLoops<T>& f_;
@@ -196,9 +211,11 @@ template <class T> class ColumnReducer {
     Scratch scratch;
     U* partial = chunks_ > 1 ? scratch.get<U>(outer_ * chunks_ * columns_) : nullptr;
     const int64_t task = std::min(n_, chunk_rows_) * strip_;
-    parallel_for(outer_ * strips_ * chunks_, std::max<int64_t>(1, kReduceGrain / task), [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) run_task(i / chunks_ / strips_, i / chunks_ % strips_, i % chunks_, partial);
-    });
+    parallel_for(outer_ * strips_ * chunks_, std::max<int64_t>(1, kReduceGrain / task),
+                 [&](int64_t begin, int64_t end) {
+                   for (int64_t i = begin; i < end; ++i)
+                     run_task(i / chunks_ / strips_, i / chunks_ % strips_, i % chunks_, partial);
+                 });
     if (chunks_ > 1) combine_chunks(partial);
   }
 
@@ -234,8 +251,10 @@ template <class T> class ColumnReducer {
       ColumnTree<T>(f_, leaf, width, copy || dense, temporaries).run(out);
       if (end - begin > kLeaf) counter.push(out);
     }
-    if (end - begin > kLeaf) counter.result(upper);
-    else std::copy_n(out, width, upper);
+    if (end - begin > kLeaf)
+      counter.result(upper);
+    else
+      std::copy_n(out, width, upper);
     if (!partial) finish(upper, width, output);
   }
 
@@ -256,12 +275,15 @@ template <class T> class ColumnReducer {
 
 }  // namespace
 
-template <class T> void run_reduction(const ReducePlan& p, const ReduceLoops<T>& loops) {
+template <class T>
+void run_reduction(const ReducePlan& p, const ReduceLoops<T>& loops) {
   if (p.kept.numel == 0) return;
   if (p.reduced.numel == 0)
     convert_strided(&loops.empty, dtype_of<Wide<T>>, 0, p.out, p.out_dtype, 1, p.kept.numel);
-  else if (p.by_columns()) ColumnReducer<T>(p, loops).run();
-  else reduce_rows(p, loops);
+  else if (p.by_columns())
+    ColumnReducer<T>(p, loops).run();
+  else
+    reduce_rows(p, loops);
 }
 template void run_reduction(const ReducePlan&, const ReduceLoops<float>&);
 template void run_reduction(const ReducePlan&, const ReduceLoops<double>&);

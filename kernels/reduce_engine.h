@@ -1,5 +1,5 @@
-// Reductions of a strided tensor by the tree of reduce_tree.h: finds out which dimensions go, cuts the work by shape and
-// brings the elements to the tree. Included only by kernel files that reduce.
+// Reductions of a strided tensor by the tree of reduce_tree.h: finds out which dimensions go, cuts the work by shape
+// and brings the elements to the tree. Included only by kernel files that reduce.
 //
 // Rows (the reduced dimensions are innermost) are read in place; columns (the kept dimension is innermost) are computed
 // a pack of columns at a time; anything else is gathered a leaf at a time into a buffer in the first-level cache.
@@ -75,8 +75,7 @@ struct ReducePlan {
   char* out;
   DType out_dtype;
 
-  ReducePlan(const View& x, const View& y)
-      : data(x.as<char>()), dtype(x.dtype), out(y.as<char>()), out_dtype(y.dtype) {
+  ReducePlan(const View& x, const View& y) : data(x.as<char>()), dtype(x.dtype), out(y.as<char>()), out_dtype(y.dtype) {
     for (int64_t d = 0; d < x.ndim(); ++d) (y.size(d) == x.size(d) ? kept : reduced).add(x.size(d), x.stride(d));
   }
   bool by_columns() const {
@@ -89,7 +88,8 @@ template <class T>
 const T* gather_run(const DimSpace& s, const char* base, DType dtype, int64_t begin, int64_t n, T* buffer);
 
 // One leaf of neighbouring columns: element i of the first of them lies at data + rows[i].
-template <class T> struct ColumnLeaf {
+template <class T>
+struct ColumnLeaf {
   const T* data;
   const int64_t* rows;
   int64_t m;
@@ -97,7 +97,8 @@ template <class T> struct ColumnLeaf {
 };
 
 // What an operation is made of. `op` is its state.
-template <class T> struct ReduceLoops {
+template <class T>
+struct ReduceLoops {
   const void* op;
   // `count` leaves of m elements, `stride` apart; they belong to outputs `output`, `output + 1`, ...
   void (*leaves)(const void* op, const T* x, int64_t m, int64_t stride, int64_t count, int64_t output, T* out);
@@ -112,9 +113,11 @@ template <class T> struct ReduceLoops {
 };
 
 // T: float, double, int64_t.
-template <class T> void run_reduction(const ReducePlan& plan, const ReduceLoops<T>& loops);
+template <class T>
+void run_reduction(const ReducePlan& plan, const ReduceLoops<T>& loops);
 
-template <class Op, class T> ReduceLoops<T> make_loops(const Op& op) {
+template <class Op, class T>
+ReduceLoops<T> make_loops(const Op& op) {
   using P = TreePack<T>;
   ReduceLoops<T> loops;
   loops.op = &op;
@@ -136,15 +139,19 @@ template <class Op, class T> ReduceLoops<T> make_loops(const Op& op) {
     const auto& f = *static_cast<const Op*>(state);
     constexpr int64_t lanes = kTreeLanes<T>;
     const auto mapped = [&](P x, int64_t column) __attribute__((always_inline)) {
-      if constexpr (requires { f.map_column(x, column); }) return f.map_column(x, leaf.output + column);
-      else return f.map(x);
+      if constexpr (requires { f.map_column(x, column); })
+        return f.map_column(x, leaf.output + column);
+      else
+        return f.map(x);
     };
     const auto column = [&](auto load) __attribute__((always_inline)) {
       return shallow ? column_tree<T, 3, kPackLevels<T>>(at, leaf.m, f, load)
                      : column_tree<T, 0, 3>(at, leaf.m, f, load);
     };
     const auto at_column = [&](int64_t c) {
-      column([&](int64_t i) __attribute__((always_inline)) { return mapped(P::load(leaf.data + leaf.rows[i] + c), c); }).store(out + c);
+      column([&](int64_t i) __attribute__((always_inline)) {
+        return mapped(P::load(leaf.data + leaf.rows[i] + c), c);
+      }).store(out + c);
     };
     if (width < lanes) {
       column([&](int64_t i) __attribute__((always_inline)) {

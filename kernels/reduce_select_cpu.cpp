@@ -16,10 +16,14 @@ namespace {
 using namespace detail;
 
 // The accumulator's type for a dtype.
-template <class F> void visit_wide(DType dtype, F&& f) {
-  if (dtype == f64) f(double{});
-  else if (is_floating(dtype)) f(float{});
-  else f(int64_t{});
+template <class F>
+void visit_wide(DType dtype, F&& f) {
+  if (dtype == f64)
+    f(double{});
+  else if (is_floating(dtype))
+    f(float{});
+  else
+    f(int64_t{});
 }
 
 // The lines of x along one dimension: line o starts at offset `at(o)`.
@@ -32,33 +36,49 @@ struct Lines {
   }
 };
 
-template <bool kMax> struct Extreme {
-  template <class T> static T identity() {
-    if constexpr (std::is_integral_v<T>) return kMax ? std::numeric_limits<T>::min() : std::numeric_limits<T>::max();
-    else return kMax ? -std::numeric_limits<T>::infinity() : std::numeric_limits<T>::infinity();
+template <bool kMax>
+struct Extreme {
+  template <class T>
+  static T identity() {
+    if constexpr (std::is_integral_v<T>)
+      return kMax ? std::numeric_limits<T>::min() : std::numeric_limits<T>::max();
+    else
+      return kMax ? -std::numeric_limits<T>::infinity() : std::numeric_limits<T>::infinity();
   }
-  template <class P> TENREC_INLINE static P map(P x) { return x; }
-  template <class P> TENREC_INLINE static P combine(P a, P b) {
+  template <class P>
+  TENREC_INLINE static P map(P x) {
+    return x;
+  }
+  template <class P>
+  TENREC_INLINE static P combine(P a, P b) {
     const auto first = kMax ? a > b : a < b;
-    if constexpr (std::is_integral_v<ElementOf<P>>) return select(first, a, b);
-    else return select(first | (a != a), a, b);
+    if constexpr (std::is_integral_v<ElementOf<P>>)
+      return select(first, a, b);
+    else
+      return select(first | (a != a), a, b);
   }
 };
 
-template <class T> bool is_nan_value(T x) { return x != x; }
+template <class T>
+bool is_nan_value(T x) {
+  return x != x;
+}
 
 // The first element of a leaf that is `value` (a NaN: that is NaN).
-template <class T> int64_t first_of(const T* x, int64_t m, T value) {
+template <class T>
+int64_t first_of(const T* x, int64_t m, T value) {
   for (int64_t i = 0; i < m; ++i)
     if (x[i] == value || (is_nan_value(value) && is_nan_value(x[i]))) return i;
   return 0;
 }
 
-template <class T> struct Place {
+template <class T>
+struct Place {
   T value;
   int64_t index = -1;
 };
-template <bool kMax, class T> bool better(const Place<T>& a, const Place<T>& b) {
+template <bool kMax, class T>
+bool better(const Place<T>& a, const Place<T>& b) {
   if (b.index < 0 || is_nan_value(b.value)) return b.index < 0;
   return is_nan_value(a.value) || (kMax ? a.value > b.value : a.value < b.value);
 }
@@ -86,7 +106,8 @@ void extreme_index(const View& x, int64_t dim, const View* values, const View& i
   const auto store = [&](int64_t o, const Place<T>& best) {
     indices.as<int64_t>()[o] = best.index;
     if (values)
-      convert_strided(&best.value, dtype_of<T>, 1, values->as<char>() + o * size_of(values->dtype), values->dtype, 1, 1);
+      convert_strided(&best.value, dtype_of<T>, 1, values->as<char>() + o * size_of(values->dtype), values->dtype, 1,
+                      1);
   };
   if (chunks == 1) {
     parallel_for(outputs, std::max<int64_t>(1, kReduceGrain / n), [&](int64_t begin, int64_t end) {
@@ -114,7 +135,8 @@ void extreme_index(const View& x, int64_t dim, const View* values, const View& i
 }
 
 // Calls f(line as contiguous T, o) for every line, with room for a second one.
-template <class T, class F> void for_lines(const View& x, int64_t dim, F&& f) {
+template <class T, class F>
+void for_lines(const View& x, int64_t dim, F&& f) {
   const Lines lines(x, dim);
   const int64_t n = lines.line.numel;
   parallel_for(lines.kept.numel, std::max<int64_t>(1, 4096 / n), [&](int64_t begin, int64_t end) {
@@ -127,13 +149,15 @@ template <class T, class F> void for_lines(const View& x, int64_t dim, F&& f) {
   });
 }
 
-template <class T> std::optional<int64_t> first_nan(const T* x, int64_t n) {
+template <class T>
+std::optional<int64_t> first_nan(const T* x, int64_t n) {
   for (int64_t i = 0; i < n; ++i)
     if (is_nan_value(x[i])) return i;
   return {};
 }
 
-template <class T> void prod_grad(const View& x, const View& dy, const View& dx) {
+template <class T>
+void prod_grad(const View& x, const View& dy, const View& dx) {
   const int64_t rows = x.size(0), n = x.size(1);
   parallel_for(rows, std::max<int64_t>(1, 8192 / std::max<int64_t>(n, 1)), [&](int64_t begin, int64_t end) {
     Scratch scratch;
@@ -168,8 +192,10 @@ void extreme_index(Cpu, bool largest, const View& x, int64_t dim, const View* va
   if (indices.numel == 0) return;
   visit_wide(x.dtype, [&](auto zero) {
     using T = decltype(zero);
-    if (largest) extreme_index<true, T>(x, dim, values, indices);
-    else extreme_index<false, T>(x, dim, values, indices);
+    if (largest)
+      extreme_index<true, T>(x, dim, values, indices);
+    else
+      extreme_index<false, T>(x, dim, values, indices);
   });
 }
 

@@ -9,10 +9,11 @@
 //   - the rounding error of a sum is at most (log2 min(n, 512) + 1) eps / 2 * sum |x|
 //     (N. J. Higham, "The accuracy of floating point summation", 1993);
 //   - the bits depend on n alone: not on strides, the neighbours, the instruction set or the number of threads;
-//   - a sequence whose second half mirrors or repeats the first with the other sign sums to zero at sizes of whole leaves.
+//   - a sequence whose second half mirrors or repeats the first with the other sign sums to zero at sizes of whole
+//   leaves.
 //
-// An operation `Op` has, for T = float, double, int64_t and packs of them: identity<T>(), with combine(a, identity) == a
-// in every bit; P map(P x), done to an element first; P combine(P, P). Wide<T> is the type of the tree over leaves.
+// An operation `Op` has, for T = float, double, int64_t and packs of them: identity<T>(), with combine(a, identity) ==
+// a in every bit; P map(P x), done to an element first; P combine(P, P). Wide<T> is the type of the tree over leaves.
 #pragma once
 
 #include <algorithm>
@@ -24,12 +25,16 @@ namespace tenrec::kernels::detail {
 
 inline constexpr int64_t kLeaf = 512;
 inline constexpr int64_t kLeafLanes = 64;
-template <class T> inline constexpr int kTreeLanes = 64 / int(sizeof(T));
-template <class T> using TreePack = Pack<T, kTreeLanes<T>>;
-template <class T> using Wide = std::conditional_t<std::is_same_v<T, float>, double, T>;
+template <class T>
+inline constexpr int kTreeLanes = 64 / int(sizeof(T));
+template <class T>
+using TreePack = Pack<T, kTreeLanes<T>>;
+template <class T>
+using Wide = std::conditional_t<std::is_same_v<T, float>, double, T>;
 
 // The bits of an element's number in its leaf, in the order in which the tree goes over them.
-template <class T> inline constexpr auto tree_bits = [] {
+template <class T>
+inline constexpr auto tree_bits = [] {
   struct Bits {
     int64_t at[9];
   } bits{{64, 128, 256}};
@@ -39,10 +44,12 @@ template <class T> inline constexpr auto tree_bits = [] {
   return bits;
 }();
 // Of these, how many come before those inside a pack.
-template <class T> inline constexpr int kPackLevels = 9 - std::countr_zero(unsigned(kTreeLanes<T>));
+template <class T>
+inline constexpr int kPackLevels = 9 - std::countr_zero(unsigned(kTreeLanes<T>));
 
 // The first `count` lanes from memory, 0 <= count <= lanes; the rest is unspecified.
-template <class T> TENREC_INLINE TreePack<T> load_first(const T* x, int count) {
+template <class T>
+TENREC_INLINE TreePack<T> load_first(const T* x, int count) {
   using P = TreePack<T>;
 #if defined(__AVX512F__)
   if constexpr (std::is_same_v<T, float>)
@@ -54,7 +61,8 @@ template <class T> TENREC_INLINE TreePack<T> load_first(const T* x, int count) {
   for (int i = 0; i < count; ++i) lanes[i] = x[i];
   return P::load(lanes);
 }
-template <class T> TENREC_INLINE void store_first(T* y, TreePack<T> value, int count) {
+template <class T>
+TENREC_INLINE void store_first(T* y, TreePack<T> value, int count) {
 #if defined(__AVX512F__)
   if constexpr (std::is_same_v<T, float>) {
     __builtin_ia32_storeups512_mask(y, value.v, uint16_t((1u << count) - 1));
@@ -65,7 +73,8 @@ template <class T> TENREC_INLINE void store_first(T* y, TreePack<T> value, int c
   value.store(lanes);
   for (int i = 0; i < count; ++i) y[i] = lanes[i];
 }
-template <class T> inline constexpr auto lane_numbers = [] {
+template <class T>
+inline constexpr auto lane_numbers = [] {
   struct Numbers {
     alignas(64) T at[kTreeLanes<T>];
   } numbers{};
@@ -73,13 +82,15 @@ template <class T> inline constexpr auto lane_numbers = [] {
   return numbers;
 }();
 // Lanes below `count` of x, `other` in the rest.
-template <class T> TENREC_INLINE TreePack<T> keep_first(TreePack<T> x, int count, T other) {
+template <class T>
+TENREC_INLINE TreePack<T> keep_first(TreePack<T> x, int count, T other) {
   using P = TreePack<T>;
   return select(P::load(lane_numbers<T>.at) < P(T(count)), x, P(other));
 }
 
 // Loads for reduce_leaf: packs of contiguous memory, mapped.
-template <class T, class Op> struct RowLoad {
+template <class T, class Op>
+struct RowLoad {
   const T* x;
   const Op& op;
   TENREC_INLINE TreePack<T> full(int64_t i) const { return op.map(TreePack<T>::load(x + i)); }
@@ -93,11 +104,14 @@ template <class T, class Op> struct RowLoad {
 TENREC_INLINE void keep_load_order() { asm volatile("" ::: "memory"); }
 
 // All 64 lanes of a leaf: packs side by side, so that memory is read in order.
-template <class T> inline constexpr int kLeafPacks = kLeafLanes / kTreeLanes<T>;
-template <class T> struct LanePacks {
+template <class T>
+inline constexpr int kLeafPacks = kLeafLanes / kTreeLanes<T>;
+template <class T>
+struct LanePacks {
   TreePack<T> at[kLeafPacks<T>];
 };
-// The tree over the elements of each lane, from element i on. `last`: the group of 64 that is not full, if there is one.
+// The tree over the elements of each lane, from element i on. `last`: the group of 64 that is not full, if there is
+// one.
 template <class T, int kLevel, bool kWhole, class Op, class Load>
 TENREC_INLINE LanePacks<T> lane_tree(int64_t i, int64_t m, const LanePacks<T>& last, const Op& op, const Load& load) {
   LanePacks<T> a;
@@ -128,11 +142,15 @@ TENREC_INLINE TreePack<T> pack_tree(int64_t m, const Op& op, const Load& load) {
 }
 
 // Elements [0, m) of a leaf; load.full(i) gives the mapped pack at i, load.tail(i, count) one filled up with identity.
-template <class T, class Op, class Load> TENREC_INLINE T reduce_leaf(int64_t m, const Op& op, const Load& load) {
+template <class T, class Op, class Load>
+TENREC_INLINE T reduce_leaf(int64_t m, const Op& op, const Load& load) {
   TreePack<T> all;
-  if (m == kLeaf) all = pack_tree<T, true>(m, op, load);
-  else if (m <= kTreeLanes<T>) all = load.tail(0, int(m));
-  else all = pack_tree<T, false>(m, op, load);
+  if (m == kLeaf)
+    all = pack_tree<T, true>(m, op, load);
+  else if (m <= kTreeLanes<T>)
+    all = load.tail(0, int(m));
+  else
+    all = pack_tree<T, false>(m, op, load);
   return reduce_lanes(all, [&op](auto a, auto b) { return op.combine(a, b); });
 }
 
@@ -150,11 +168,14 @@ TENREC_INLINE TreePack<T> column_tree(int64_t at, int64_t m, const Op& op, const
 }
 
 // Combines values that arrive in order into a balanced tree, `width` columns of them at once: slot k holds 2^k values a
-// column. The slots are the caller's, width * bit_width(number of values). Join: (const T* a, T* b, n): b = combine(a, b).
-template <class T, class Join> class PairwiseCounter {
+// column. The slots are the caller's, width * bit_width(number of values). Join: (const T* a, T* b, n): b = combine(a,
+// b).
+template <class T, class Join>
+class PairwiseCounter {
  public:
   PairwiseCounter(Join join, T* slots, int64_t width) : join_(join), slots_(slots), width_(width) {}
-  template <class From> void push(const From* values) {
+  template <class From>
+  void push(const From* values) {
     const int level = std::countr_one(count_++);
     T* to = slots_ + level * width_;
     for (int64_t c = 0; c < width_; ++c) to[c] = T(values[c]);

@@ -18,8 +18,10 @@ using namespace detail;
 constexpr int64_t kScanGrain = 8192;  // elements of a parallel chunk
 
 // Calls f(lines, n, offset) for every line along `dim`: the n elements of each tensor's line as contiguous T, of which
-// the first `inputs` are read before and the others written after, and where the last tensor's begins. All have one shape.
-template <class T, size_t K, class F> void for_lines(const std::array<View, K>& tensors, size_t inputs, int64_t dim, F&& f) {
+// the first `inputs` are read before and the others written after, and where the last tensor's begins. All have one
+// shape.
+template <class T, size_t K, class F>
+void for_lines(const std::array<View, K>& tensors, size_t inputs, int64_t dim, F&& f) {
   const View& shape = tensors[0];
   if (shape.numel == 0) return;
   std::array<DimSpace, K> kept, line;
@@ -44,7 +46,8 @@ template <class T, size_t K, class F> void for_lines(const std::array<View, K>& 
 }
 
 // A scan of one line with an associative operation in double, or i64 for integers.
-template <class F> void scan(const View& x, const View& y, int64_t dim, bool reverse, const F& combine) {
+template <class F>
+void scan(const View& x, const View& y, int64_t dim, bool reverse, const F& combine) {
   const auto run = [&](auto zero) {
     using T = decltype(zero);
     for_lines<T, 2>({x, y}, 1, dim, [&](const std::array<T*, 2>& lines, int64_t n, int64_t) {
@@ -56,8 +59,10 @@ template <class F> void scan(const View& x, const View& y, int64_t dim, bool rev
       for (int64_t k = 1, i = first + step; k < n; ++k, i += step) to[i] = sum = combine(sum, from[i]);
     });
   };
-  if (is_floating(x.dtype)) run(double{});
-  else run(int64_t{});
+  if (is_floating(x.dtype))
+    run(double{});
+  else
+    run(int64_t{});
 }
 
 double log_add(double a, double b) {
@@ -99,8 +104,10 @@ void cumextreme(Cpu, bool largest, const View& x, const View& y, const View& ind
       }
     });
   };
-  if (is_floating(x.dtype)) run(double{});
-  else run(int64_t{});
+  if (is_floating(x.dtype))
+    run(double{});
+  else
+    run(int64_t{});
 }
 
 void cumprod_grad(Cpu, const View& x, const View& dy, const View& dx, int64_t dim) {
@@ -119,8 +126,8 @@ void cumprod_grad(Cpu, const View& x, const View& dy, const View& dx, int64_t di
 }
 
 void logcumsumexp_grad(Cpu, const View& x, const View& y, const View& dy, const View& dx, int64_t dim) {
-  // dx_i = sum over j >= i of dy_j e^(x_i - y_j) = e^(x_i - y_i) t_i with t_i = dy_i + e^(y_i - y_i+1) t_i+1. y does not
-  // fall, so no exponent is positive.
+  // dx_i = sum over j >= i of dy_j e^(x_i - y_j) = e^(x_i - y_i) t_i with t_i = dy_i + e^(y_i - y_i+1) t_i+1. y does
+  // not fall, so no exponent is positive.
   const double none = -std::numeric_limits<double>::infinity();
   for_lines<double, 4>({x, y, dy, dx}, 3, dim, [none](const std::array<double*, 4>& lines, int64_t n, int64_t) {
     const auto [v, w, d, grad] = lines;

@@ -1,8 +1,8 @@
 // Softmax and what is made of it, over the middle dimension of tensors seen as [outer, n, inner].
 //
-// All tensors are contiguous; f32, bf16 and f16 are computed in f32 and rounded once. A row is read once for its maximum
-// and once for the exponentials, which are summed by the tree of reduce_tree.h; rows of other layouts go through a
-// buffer, so the layout does not show in the bits. A row of -inf alone, and one with NaN or +inf, gives NaN.
+// All tensors are contiguous; f32, bf16 and f16 are computed in f32 and rounded once. A row is read once for its
+// maximum and once for the exponentials, which are summed by the tree of reduce_tree.h; rows of other layouts go
+// through a buffer, so the layout does not show in the bits. A row of -inf alone, and one with NaN or +inf, gives NaN.
 #pragma once
 
 #include "tenrec/core/dispatch.h"
@@ -20,9 +20,9 @@ void logsumexp(Cpu, const View& x, const View& y);
 
 // Cross-entropy with class indices. Accumulators are f64 for f64 logits, else f32; weight has their type.
 struct CrossEntropy {
-  int64_t dim;                  // of the classes
-  bool from_logits = true;      // false: x holds log-probabilities
-  const int64_t* targets;       // one per row, in [0, classes) or ignore_index
+  int64_t dim;                   // of the classes
+  bool from_logits = true;       // false: x holds log-probabilities
+  const int64_t* targets;        // one per row, in [0, classes) or ignore_index
   const void* weight = nullptr;  // one per class
   int64_t ignore_index = -100;
   double smoothing = 0;

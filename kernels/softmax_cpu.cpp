@@ -10,13 +10,23 @@ namespace detail {
 
 namespace {
 struct TreeSum {
-  template <class T> static T identity() { return T(-0.0); }
-  template <class P> TENREC_INLINE static P map(P x) { return x; }
-  template <class P> TENREC_INLINE static P combine(P a, P b) { return a + b; }
+  template <class T>
+  static T identity() {
+    return T(-0.0);
+  }
+  template <class P>
+  TENREC_INLINE static P map(P x) {
+    return x;
+  }
+  template <class P>
+  TENREC_INLINE static P combine(P a, P b) {
+    return a + b;
+  }
 };
 }  // namespace
 
-template <class T> T leaf_sum(const T* x, int64_t n) {
+template <class T>
+T leaf_sum(const T* x, int64_t n) {
   const TreeSum op;
   return reduce_leaf<T>(n, op, RowLoad<T, TreeSum>{x, op});
 }
@@ -29,35 +39,46 @@ namespace {
 
 using namespace detail;
 
-template <class F> void visit_real(DType dtype, F&& f) {
-  if (dtype == f64) f(double{});
-  else f(float{});
+template <class F>
+void visit_real(DType dtype, F&& f) {
+  if (dtype == f64)
+    f(double{});
+  else
+    f(float{});
 }
 
-template <class T> void softmax_row(const T* x, T* y, int64_t n, bool log) {
+template <class T>
+void softmax_row(const T* x, T* y, int64_t n, bool log) {
   using P = TreePack<T>;
   const T m = row_max(x, n);
   if (log) {
     const P shift(m), rest(T(std::log(sum_of_exp<T>(x, m, n, nullptr))));
-    map_row(n, y, [=](P v) { return (v - shift) - rest; }, x);
+    map_row(
+        n, y, [=](P v) { return (v - shift) - rest; }, x);
   } else {
     const P scale(T(1 / sum_of_exp(x, m, n, y)));
-    map_row(n, y, [=](P v) { return v * scale; }, y);
+    map_row(
+        n, y, [=](P v) { return v * scale; }, y);
   }
 }
 
-template <class T> void softmax_grad_row(const T* y, const T* dy, T* dx, int64_t n, bool log) {
+template <class T>
+void softmax_grad_row(const T* y, const T* dy, T* dx, int64_t n, bool log) {
   using P = TreePack<T>;
   if (log) {
     const P sum(T(tree_sum<T>(n, [=](int64_t i, int64_t) { return dy + i; })));
-    map_row(n, dx, [=](P w, P d) { return d - exp(w) * sum; }, y, dy);
+    map_row(
+        n, dx, [=](P w, P d) { return d - exp(w) * sum; }, y, dy);
   } else {
-    const P sum(T(sum_row<T>(n, [](P w, P d) { return d * w; }, y, dy)));
-    map_row(n, dx, [=](P w, P d) { return w * (d - sum); }, y, dy);
+    const P sum(T(sum_row<T>(
+        n, [](P w, P d) { return d * w; }, y, dy)));
+    map_row(
+        n, dx, [=](P w, P d) { return w * (d - sum); }, y, dy);
   }
 }
 
-template <class T> T logsumexp_row(const T* x, int64_t n) {
+template <class T>
+T logsumexp_row(const T* x, int64_t n) {
   const T m = row_max(x, n);
   if (std::isinf(m)) {  // +inf, or -inf everywhere, unless NaN is among them
     for (int64_t i = 0; i < n; ++i)
@@ -73,9 +94,8 @@ void softmax(Cpu, const View& x, const View& y, int64_t dim, bool log) {
   visit_real(x.dtype, [&](auto zero) {
     using T = decltype(zero);
     const RowSpace s(x, dim);
-    for_rows<T, 2>(s, {x, y}, 1, [&](const std::array<T*, 2>& rows, int64_t) {
-      softmax_row(rows[0], rows[1], s.n, log);
-    });
+    for_rows<T, 2>(s, {x, y}, 1,
+                   [&](const std::array<T*, 2>& rows, int64_t) { softmax_row(rows[0], rows[1], s.n, log); });
   });
 }
 
@@ -113,7 +133,8 @@ int64_t first_bad_target(Cpu, const int64_t* targets, int64_t n, int64_t classes
 namespace {
 
 // The parts of a smoothed and weighted target: `picked` for its class, `spread` (times the weight) for every class.
-template <class T> struct Target {
+template <class T>
+struct Target {
   const T* weight;
   double picked, spread;
   Target(const CrossEntropy& c, int64_t classes)
@@ -122,14 +143,19 @@ template <class T> struct Target {
 };
 
 // Sum of weight_k (shift - x_k).
-template <class T> Wide<T> spread_sum(const T* x, const T* weight, T shift, int64_t n) {
+template <class T>
+Wide<T> spread_sum(const T* x, const T* weight, T shift, int64_t n) {
   using P = TreePack<T>;
   const P s(shift);
-  if (weight) return sum_row<T>(n, [=](P v, P w) { return (s - v) * w; }, x, weight);
-  return sum_row<T>(n, [=](P v) { return s - v; }, x);
+  if (weight)
+    return sum_row<T>(
+        n, [=](P v, P w) { return (s - v) * w; }, x, weight);
+  return sum_row<T>(
+      n, [=](P v) { return s - v; }, x);
 }
 
-template <class T> void loss_row(const CrossEntropy& c, const T* x, int64_t n, int64_t r, T* loss, T* weight, T* lse) {
+template <class T>
+void loss_row(const CrossEntropy& c, const T* x, int64_t n, int64_t r, T* loss, T* weight, T* lse) {
   const int64_t target = c.targets[r];
   const Target<T> t(c, n);
   T m = 0;
@@ -161,9 +187,14 @@ void loss_grad_row(const CrossEntropy& c, const T* x, int64_t n, int64_t r, T ls
   const P log_sum(lse), factor(T(double(scale) * share)), spread(T(double(scale) * t.spread));
   const auto probability = [=](P v) { return exp(v - log_sum) * factor; };
   if (c.from_logits) {
-    if (t.spread == 0) map_row(n, dx, probability, x);
-    else if (!t.weight) map_row(n, dx, [=](P v) { return probability(v) - spread; }, x);
-    else map_row(n, dx, [=](P v, P w) { return probability(v) - spread * w; }, x, t.weight);
+    if (t.spread == 0)
+      map_row(n, dx, probability, x);
+    else if (!t.weight)
+      map_row(
+          n, dx, [=](P v) { return probability(v) - spread; }, x);
+    else
+      map_row(
+          n, dx, [=](P v, P w) { return probability(v) - spread * w; }, x, t.weight);
     // Near one, e^(x - lse) - 1 must not be formed from a rounded product.
     const double rest = double(exp(T(x[target] - lse))) * share - picked - t.spread * t.weight_of(target);
     dx[target] = T(double(scale) * rest);
@@ -187,8 +218,7 @@ void cross_entropy(Cpu, const CrossEntropy& c, const View& x, const View& losses
   });
 }
 
-void cross_entropy_grad(Cpu, const CrossEntropy& c, const View& x, const View& lse, const View& scale,
-                        const View& dx) {
+void cross_entropy_grad(Cpu, const CrossEntropy& c, const View& x, const View& lse, const View& scale, const View& dx) {
   visit_real(x.dtype, [&](auto zero) {
     using T = decltype(zero);
     const RowSpace s(x, c.dim);

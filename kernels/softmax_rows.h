@@ -50,17 +50,20 @@ void for_rows(const RowSpace& s, const std::array<View, K>& tensors, size_t inpu
 }
 
 // y_i = f(x_i...) over a row.
-template <class T, class F, class... X> TENREC_INLINE void map_row(int64_t n, T* y, const F& f, const X*... x) {
+template <class T, class F, class... X>
+TENREC_INLINE void map_row(int64_t n, T* y, const F& f, const X*... x) {
   constexpr int64_t lanes = kTreeLanes<T>;
   int64_t i = 0;
   for (; i + lanes <= n; i += lanes) f(TreePack<T>::load(x + i)...).store(y + i);
   if (i < n) store_first(y + i, f(load_first(x + i, int(n - i))...), int(n - i));
 }
 
-// The tree sum of n <= 512 contiguous elements, and of any number of values that leaf(i, m) makes of elements [i, i + m)
-// (it returns where they are).
-template <class T> T leaf_sum(const T* x, int64_t n);  // softmax_cpu.cpp, for float and double
-template <class T, class Leaf> Wide<T> tree_sum(int64_t n, const Leaf& leaf) {
+// The tree sum of n <= 512 contiguous elements, and of any number of values that leaf(i, m) makes of elements [i, i +
+// m) (it returns where they are).
+template <class T>
+T leaf_sum(const T* x, int64_t n);  // softmax_cpu.cpp, for float and double
+template <class T, class Leaf>
+Wide<T> tree_sum(int64_t n, const Leaf& leaf) {
   if (n < 1) return 0;
   if (n <= kLeaf) return Wide<T>(leaf_sum(leaf(0, n), n));
   Wide<T> slots[64], sum;
@@ -75,7 +78,8 @@ template <class T, class Leaf> Wide<T> tree_sum(int64_t n, const Leaf& leaf) {
   return sum;
 }
 // Of f(x_i...), i in [0, n).
-template <class T, class F, class... X> Wide<T> sum_row(int64_t n, const F& f, const X*... x) {
+template <class T, class F, class... X>
+Wide<T> sum_row(int64_t n, const F& f, const X*... x) {
   alignas(64) T buffer[kLeaf];
   return tree_sum<T>(n, [&](int64_t i, int64_t m) {
     map_row(m, buffer, f, x + i...);
@@ -84,7 +88,8 @@ template <class T, class F, class... X> Wide<T> sum_row(int64_t n, const F& f, c
 }
 
 // The largest element, NaN left out; -inf if there is none.
-template <class T> T row_max(const T* x, int64_t n) {
+template <class T>
+T row_max(const T* x, int64_t n) {
   using P = TreePack<T>;
   constexpr int64_t lanes = kTreeLanes<T>, packs = 4;
   const T none = -std::numeric_limits<T>::infinity();
@@ -99,12 +104,14 @@ template <class T> T row_max(const T* x, int64_t n) {
 }
 
 // The sum of e^(x - m); the exponentials go to `e` unless it is null.
-template <class T> Wide<T> sum_of_exp(const T* x, T m, int64_t n, T* e) {
+template <class T>
+Wide<T> sum_of_exp(const T* x, T m, int64_t n, T* e) {
   alignas(64) T buffer[kLeaf];
   const TreePack<T> shift(m);
   return tree_sum<T>(n, [&](int64_t i, int64_t count) {
     T* to = e ? e + i : buffer;
-    map_row(count, to, [=](TreePack<T> v) { return exp(v - shift); }, x + i);
+    map_row(
+        count, to, [=](TreePack<T> v) { return exp(v - shift); }, x + i);
     return static_cast<const T*>(to);
   });
 }

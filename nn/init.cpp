@@ -50,23 +50,23 @@ const Tensor& trunc_normal_(const Tensor& x, double mean, double std, double low
 const Tensor& xavier_uniform_(const Tensor& x, double gain) {
   const Fans fans = fans_of("xavier_uniform_", x);
   const double bound = gain * std::sqrt(6 / (fans.in + fans.out));
-  return uniform_(x, -bound, bound);
+  return init::uniform_(x, -bound, bound);
 }
 const Tensor& xavier_normal_(const Tensor& x, double gain) {
   const Fans fans = fans_of("xavier_normal_", x);
-  return normal_(x, 0, gain * std::sqrt(2 / (fans.in + fans.out)));
+  return init::normal_(x, 0, gain * std::sqrt(2 / (fans.in + fans.out)));
 }
 const Tensor& kaiming_uniform_(const Tensor& x, const KaimingOptions& options) {
   const double bound = std::sqrt(3.0) * kaiming_std("kaiming_uniform_", x, options);
-  return uniform_(x, -bound, bound);
+  return init::uniform_(x, -bound, bound);
 }
 const Tensor& kaiming_normal_(const Tensor& x, const KaimingOptions& options) {
-  return normal_(x, 0, kaiming_std("kaiming_normal_", x, options));
+  return init::normal_(x, 0, kaiming_std("kaiming_normal_", x, options));
 }
-const Tensor& lecun_normal_(const Tensor& x) { return normal_(x, 0, 1 / std::sqrt(fans_of("lecun_normal_", x).in)); }
+const Tensor& lecun_normal_(const Tensor& x) { return init::normal_(x, 0, 1 / std::sqrt(fans_of("lecun_normal_", x).in)); }
 const Tensor& lecun_uniform_(const Tensor& x) {
   const double bound = std::sqrt(3 / fans_of("lecun_uniform_", x).in);
-  return uniform_(x, -bound, bound);
+  return init::uniform_(x, -bound, bound);
 }
 
 const Tensor& orthogonal_(const Tensor& x, double gain) {
@@ -98,7 +98,7 @@ const Tensor& sparse_(const Tensor& x, double sparsity, double std) {
   const NoGrad off;
   if (x.ndim() != 2) fail<ShapeError>("sparse_: expected a matrix, got ", x.shape());
   if (!(sparsity >= 0 && sparsity <= 1)) fail<ValueError>("sparse_: sparsity must lie in [0, 1], got ", sparsity);
-  normal_(x, 0, std);
+  init::normal_(x, 0, std);
   const int64_t rows = x.shape()[0], zeros = int64_t(std::ceil(sparsity * double(rows)));
   for (int64_t c = 0; c < x.shape()[1]; ++c) {
     const Tensor order = randperm(rows);
@@ -118,7 +118,7 @@ const Tensor& dirac_(const Tensor& x, int64_t groups) {
   if (x.ndim() < 3) fail<ShapeError>("dirac_: expected a convolution weight, got ", x.shape());
   if (groups < 1 || x.shape()[0] % groups != 0)
     fail<ValueError>("dirac_: ", x.shape()[0], " output channels do not divide into ", groups, " groups");
-  zero_(x);
+  fill_(x, 0);
   const int64_t per_group = x.shape()[0] / groups;
   for (int64_t g = 0; g < groups; ++g)
     for (int64_t c = 0; c < std::min(per_group, x.shape()[1]); ++c) {

@@ -38,7 +38,7 @@ class SmoothL1Loss : public Module {
   explicit SmoothL1Loss(double beta = 1, Reduction reduction = Reduction::mean) : beta_(beta), reduction_(reduction) {}
   Tensor operator()(const Tensor& x, const Tensor& y) const {
     const ModuleScope scope(*this);
-    return smooth_l1_loss(x, y, beta_, reduction_);
+    return smooth_l1_loss(x, y, reduction_, beta_);
   }
 
  private:
@@ -52,7 +52,7 @@ class HuberLoss : public Module {
   explicit HuberLoss(double delta = 1, Reduction reduction = Reduction::mean) : delta_(delta), reduction_(reduction) {}
   Tensor operator()(const Tensor& x, const Tensor& y) const {
     const ModuleScope scope(*this);
-    return huber_loss(x, y, delta_, reduction_);
+    return huber_loss(x, y, reduction_, delta_);
   }
 
  private:

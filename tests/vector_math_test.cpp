@@ -2,7 +2,7 @@
 // bit for bit what the scalar function gives, whatever stands beside it.
 //
 // By default a scan takes two to seventeen million floats per function. TENREC_TEST_FULL=1 takes every
-// fourth float, TENREC_TEST_FULL=all every one. Each scan prints a JSON line with what it found.
+// third float, TENREC_TEST_FULL=all every one. Each scan prints a JSON line with what it found.
 #include "tenrec/kernels/vector_math.h"
 
 #include <gtest/gtest.h>
@@ -152,7 +152,7 @@ const std::vector<Unary>& others() {
       UNARY(acosh, rounded, std::acosh),
       UNARY(atanh, rounded, std::atanh),
       UNARY(erfc, rounded, std::erfc),
-      UNARY(erfinv, rounded, erfinv_reference),
+      UNARY(erfinv, 0.51, erfinv_reference),
       UNARY(lgamma, rounded, std::lgamma),
       UNARY(digamma, rounded, digamma_reference),
   };
@@ -187,11 +187,11 @@ bool same(double a, double b) {
   return std::bit_cast<uint64_t>(a) == std::bit_cast<uint64_t>(b) || (std::isnan(a) && std::isnan(b));
 }
 
-// Odd, so that all low bits occur.
+// Between the patterns of a scan. Odd, so that all low bits occur: with 4, log1p looks 0.7 ulp better than it is.
 uint64_t stride(uint64_t usual) {
   const char* full = std::getenv("TENREC_TEST_FULL");
   if (full && std::string(full) == "all") return 1;
-  if (full && *full && *full != '0') return 4;
+  if (full && *full && *full != '0') return 3;
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || !defined(__OPTIMIZE__)
   usual *= 16;
 #endif

@@ -72,7 +72,7 @@ Tensor elu_like(const char* op, const Tensor& x, double alpha, double scale, dou
   const double slope = alpha * scale / width;
   return record(op, {x}, map(op, kernels::Elu{alpha, scale, 1 / width}, x), save_inputs,
                 slope_rule(op, kernels::EluGrad{alpha, scale, 1 / width},
-                           [=](In v) { return where(le(v, 0), exp(clamp_max(v, 0) / width) * slope, scale); }));
+                           [=](In v) { return where(gt(v, 0), scale, exp(clamp_max(v, 0) / width) * slope); }));
 }
 
 }  // namespace
@@ -122,7 +122,7 @@ Tensor mish(const Tensor& x) {
   return record("mish", {x}, map("mish", kernels::Mish(), x), save_inputs,
                 slope_rule("mish_grad", kernels::MishGrad(), [](In v) {
                   const Tensor t = tanh(softplus(v));
-                  return t + v * sigmoid(v) * (1 - t * t);
+                  return t + clamp_max(v, 20) * sigmoid(v) * (1 - t * t);  // t is 1 beyond
                 }));
 }
 
@@ -149,7 +149,7 @@ Tensor logsigmoid(const Tensor& x) {
 Tensor hardswish(const Tensor& x) {
   return record("hardswish", {x}, map("hardswish", kernels::HardSwish(), x), save_inputs,
                 slope_rule("hardswish_grad", kernels::HardSwishGrad(),
-                           [](In v) { return where(lt(v, -3), 0.0, where(gt(v, 3), 1.0, v / 3 + 0.5)); }));
+                           [](In v) { return where(lt(v, -3), 0.0, where(ge(v, 3), 1.0, v / 3 + 0.5)); }));
 }
 
 Tensor tanhshrink(const Tensor& x) {

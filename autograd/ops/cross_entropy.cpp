@@ -163,7 +163,7 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& target, const CrossEntr
   return index_loss("cross_entropy", true, logits, target, options);
 }
 
-Tensor nll_loss(const Tensor& input, const Tensor& target, const NllLossOptions& options) {
+Tensor nll_loss(const Tensor& input, const Tensor& target, const NllOptions& options) {
   return index_loss("nll_loss", false, input, target,
                     {.weight = options.weight, .ignore_index = options.ignore_index, .reduction = options.reduction});
 }

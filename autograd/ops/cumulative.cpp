@@ -18,7 +18,8 @@ DType summed(DType dtype) { return is_floating(dtype) ? dtype : i64; }
 
 // The scan of an associative op in log2 n steps of whole tensors (W. D. Hillis and G. L. Steele, "Data parallel
 // algorithms", 1986): how a scan is composed of ops when its gradient is to be differentiated.
-template <class Op> Tensor scan_by_doubling(Tensor y, int64_t dim, Op op) {
+template <class Op>
+Tensor scan_by_doubling(Tensor y, int64_t dim, Op op) {
   if (y.ndim() == 0) return y;
   const int64_t n = y.shape()[dim];
   for (int64_t step = 1; step < n; step *= 2)
@@ -32,9 +33,8 @@ Tensor cumsum(const Tensor& x, int64_t dim, bool reverse) {
   dim = check_dim("cumsum", x.shape(), dim);
   Tensor y = empty_scan(x, summed(x.dtype()));
   dispatch("cumsum", x.device(), [&](auto device) { kernels::cumsum(device, view(x), view(y), dim, reverse); });
-  return record("cumsum", {x}, std::move(y), save_none, [dim, reverse](const Saved&, const Tensor& dy, Needs) {
-    return Grads{cumsum(dy, dim, !reverse)};
-  });
+  return record("cumsum", {x}, std::move(y), save_none,
+                [dim, reverse](const Saved&, const Tensor& dy, Needs) { return Grads{cumsum(dy, dim, !reverse)}; });
 }
 
 Tensor cumprod(const Tensor& x, int64_t dim) {
@@ -82,11 +82,11 @@ ValuesAndIndices cumulative_extreme(const char* name, bool largest, const Tensor
   dispatch(name, x.device(), [&](auto device) {
     kernels::cumextreme(device, largest, view(x), view(outputs[0]), view(outputs[1]), dim);
   });
-  outputs = record(name, {x}, std::move(outputs), save_output_at(1),
-                   [dim](const Saved& s, const Cotangents& dys, Needs) {
-                     if (dys[0].ndim() == 0) return Grads{dys[0]};
-                     return Grads{scatter_add(zeros_like(dys[0]), dim, s.output(1), dys[0])};
-                   });
+  outputs =
+      record(name, {x}, std::move(outputs), save_output_at(1), [dim](const Saved& s, const Cotangents& dys, Needs) {
+        if (dys[0].ndim() == 0) return Grads{dys[0]};
+        return Grads{scatter_add(zeros_like(dys[0]), dim, s.output(1), dys[0])};
+      });
   return {outputs[0], outputs[1]};
 }
 

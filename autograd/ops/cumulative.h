@@ -6,8 +6,8 @@
 
 namespace tenrec {
 
-// x_0 + .. + x_i, or x_i + .. + x_n-1 if `reverse`. Integers and bool give i64; floating dtypes are summed in double and
-// rounded once.
+// x_0 + .. + x_i, or x_i + .. + x_n-1 if `reverse`. Integers and bool give i64; floating dtypes are summed in double
+// and rounded once.
 Tensor cumsum(const Tensor& x, int64_t dim, bool reverse = false);
 // The same for products. The gradient is right where elements are 0.
 Tensor cumprod(const Tensor& x, int64_t dim);

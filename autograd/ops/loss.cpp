@@ -29,8 +29,8 @@ Tensor target_grad(const Composed& composed, const Saved& s, const Cotangents& d
       .detach();
 }
 
-// Records a loss of two operands of one shape and dtype. `mirrored`: the target's gradient is the input's with the other
-// sign.
+// Records a loss of two operands of one shape and dtype. `mirrored`: the target's gradient is the input's with the
+// other sign.
 template <class Composed>
 Tensor fused(const char* name, PairLoss loss, double parameter, const Tensor& input, const Tensor& target,
              Reduction reduction, bool mirrored, const Composed& each) {
@@ -38,8 +38,10 @@ Tensor fused(const char* name, PairLoss loss, double parameter, const Tensor& in
   Tensor y = detail::empty_of(reduction == Reduction::none ? input.shape() : Shape{}, input.dtype(), input.device());
   const Tensor a = detail::contiguous_data(input), b = detail::contiguous_data(target);
   dispatch(name, a.device(), [&](auto device) {
-    if (reduction == Reduction::none) kernels::loss_each(device, loss, parameter, view(a), view(b), view(y));
-    else kernels::loss_sum(device, loss, parameter, view(a), view(b), scale, view(y));
+    if (reduction == Reduction::none)
+      kernels::loss_each(device, loss, parameter, view(a), view(b), view(y));
+    else
+      kernels::loss_sum(device, loss, parameter, view(a), view(b), scale, view(y));
   });
   const auto composed = [each, reduction](std::span<const Tensor> inputs) {
     return reduced(each(inputs[0], inputs[1]), reduction);
@@ -113,7 +115,7 @@ Tensor huber_loss(const Tensor& input, const Tensor& target, Reduction reduction
                    [delta](const Tensor& a, const Tensor& b) { return smooth(a - b, delta, 0.5, delta); });
 }
 
-Tensor binary_cross_entropy(const Tensor& input, const Tensor& target, const BinaryCrossEntropyOptions& options) {
+Tensor binary_cross_entropy(const Tensor& input, const Tensor& target, const BceOptions& options) {
   check_same_shape("binary_cross_entropy", input, target);
   const auto each = [](const Tensor& p, const Tensor& t) {
     return (t - 1) * clamp_min(log1p(-p), -100) - t * clamp_min(log(p), -100);
@@ -126,7 +128,7 @@ Tensor binary_cross_entropy(const Tensor& input, const Tensor& target, const Bin
 }
 
 Tensor binary_cross_entropy_with_logits(const Tensor& input, const Tensor& target,
-                                        const BinaryCrossEntropyWithLogitsOptions& options) {
+                                        const BceWithLogitsOptions& options) {
   const char* name = "binary_cross_entropy_with_logits";
   check_same_shape(name, input, target);
   const auto each = [](const Tensor& x, const Tensor& t) { return (1 - t) * x - logsigmoid(x); };
@@ -144,10 +146,9 @@ Tensor binary_cross_entropy_with_logits(const Tensor& input, const Tensor& targe
 
 Tensor kl_div(const Tensor& input, const Tensor& target, const KlDivOptions& options) {
   const bool log_target = options.log_target;
-  return pair_loss("kl_div", log_target ? PairLoss::kl_log : PairLoss::kl, 0, input, target, options.reduction, false,
-                   [log_target](const Tensor& x, const Tensor& t) {
-                     return log_target ? exp(t) * (t - x) : xlogy(t, t) - t * x;
-                   });
+  return pair_loss(
+      "kl_div", log_target ? PairLoss::kl_log : PairLoss::kl, 0, input, target, options.reduction, false,
+      [log_target](const Tensor& x, const Tensor& t) { return log_target ? exp(t) * (t - x) : xlogy(t, t) - t * x; });
 }
 
 }  // namespace tenrec

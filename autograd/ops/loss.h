@@ -25,22 +25,22 @@ Tensor smooth_l1_loss(const Tensor& input, const Tensor& target, Reduction reduc
 // d^2 / 2 up to delta, delta (d - delta / 2) above. ValueError unless delta > 0.
 Tensor huber_loss(const Tensor& input, const Tensor& target, Reduction reduction = Reduction::mean, double delta = 1);
 
-struct BinaryCrossEntropyOptions {
+struct BceOptions {
   Tensor weight = {};  // broadcasts to the losses
   Reduction reduction = Reduction::mean;
 };
 // -(target log(input) + (1 - target) log(1 - input)) of probabilities; logarithms are not taken below -100. ShapeError
 // unless both have one shape, here and in the next. Probabilities outside [0, 1] give NaN.
-Tensor binary_cross_entropy(const Tensor& input, const Tensor& target, const BinaryCrossEntropyOptions& options = {});
+Tensor binary_cross_entropy(const Tensor& input, const Tensor& target, const BceOptions& options = {});
 
-struct BinaryCrossEntropyWithLogitsOptions {
+struct BceWithLogitsOptions {
   Tensor weight = {};      // broadcasts to the losses
   Tensor pos_weight = {};  // multiplies the term of target = 1; broadcasts to the target
   Reduction reduction = Reduction::mean;
 };
 // The same of sigmoid(input), stable.
 Tensor binary_cross_entropy_with_logits(const Tensor& input, const Tensor& target,
-                                        const BinaryCrossEntropyWithLogitsOptions& options = {});
+                                        const BceWithLogitsOptions& options = {});
 
 struct KlDivOptions {
   Reduction reduction = Reduction::mean;
@@ -50,24 +50,24 @@ struct KlDivOptions {
 Tensor kl_div(const Tensor& input, const Tensor& target, const KlDivOptions& options = {});
 
 struct CrossEntropyOptions {
-  Tensor weight = {};            // one per class; not differentiated
-  int64_t ignore_index = -100;   // rows of this class have loss 0 and do not count
-  double label_smoothing = 0;    // share of the target that is spread over all classes
+  Tensor weight = {};           // one per class; not differentiated
+  int64_t ignore_index = -100;  // rows of this class have loss 0 and do not count
+  double label_smoothing = 0;   // share of the target that is spread over all classes
   Reduction reduction = Reduction::mean;
 };
-// -log softmax(logits)[target], the classes being dimension 1 of logits [N, C, ...] (or 0 of a vector). The target holds
-// classes, i64 or i32 of shape [N, ...]: one kernel computes log-sum-exp and loss, one writes softmax - target; or
-// probabilities of the logits' shape, which ignore_index does not touch and whose mean is over rows.
-// IndexError for a class out of range, ValueError unless 0 <= label_smoothing <= 1, ShapeError on a misfit.
-// C. Szegedy et al., "Rethinking the Inception architecture" (2016), for label smoothing.
+// -log softmax(logits)[target], the classes being dimension 1 of logits [N, C, ...] (or 0 of a vector). The target
+// holds classes, i64 or i32 of shape [N, ...]: one kernel computes log-sum-exp and loss, one writes softmax - target;
+// or probabilities of the logits' shape, which ignore_index does not touch and whose mean is over rows. IndexError for
+// a class out of range, ValueError unless 0 <= label_smoothing <= 1, ShapeError on a misfit. C. Szegedy et al.,
+// "Rethinking the Inception architecture" (2016), for label smoothing.
 Tensor cross_entropy(const Tensor& logits, const Tensor& target, const CrossEntropyOptions& options = {});
 
-struct NllLossOptions {
+struct NllOptions {
   Tensor weight = {};
   int64_t ignore_index = -100;
   Reduction reduction = Reduction::mean;
 };
 // -input[target], input [N, C, ...] holding log-probabilities.
-Tensor nll_loss(const Tensor& input, const Tensor& target, const NllLossOptions& options = {});
+Tensor nll_loss(const Tensor& input, const Tensor& target, const NllOptions& options = {});
 
 }  // namespace tenrec

@@ -131,9 +131,12 @@ Tensor product_tree(Tensor x) {
   while (x.shape().back() > 1) {
     const int64_t n = x.shape().back(), half = n / 2;
     const Tensor pairs = narrow(x, -1, 0, half) * narrow(x, -1, half, half);
-    if (n % 2 == 0) x = pairs;
-    else if (half == 1) x = pairs * narrow(x, -1, 2, 1);
-    else x = product_tree(pairs) * narrow(x, -1, n - 1, 1);
+    if (n % 2 == 0)
+      x = pairs;
+    else if (half == 1)
+      x = pairs * narrow(x, -1, 2, 1);
+    else
+      x = product_tree(pairs) * narrow(x, -1, n - 1, 1);
   }
   return x;
 }
@@ -216,9 +219,12 @@ Tensor norm(const Tensor& x, double p, const ReduceOptions& options) {
   check_floating("norm", x);
   const ReducedShape to("norm", x.shape(), options.dim, options.keepdim);
   Tensor y;
-  if (p == 2) y = run("norm", ReduceOp::norm2, x, to, x.dtype());
-  else if (p == 1) y = run("norm", ReduceOp::sum_abs, x, to, x.dtype());
-  else if (p == 0) y = run("norm", ReduceOp::count_nonzero, x, to, x.dtype());
+  if (p == 2)
+    y = run("norm", ReduceOp::norm2, x, to, x.dtype());
+  else if (p == 1)
+    y = run("norm", ReduceOp::sum_abs, x, to, x.dtype());
+  else if (p == 0)
+    y = run("norm", ReduceOp::count_nonzero, x, to, x.dtype());
   else if (std::isinf(p)) {
     check_not_empty("norm", x, to);
     y = run("norm", p > 0 ? ReduceOp::max_abs : ReduceOp::min_abs, x, to, x.dtype());
@@ -242,12 +248,11 @@ Tensor logsumexp(const Tensor& x, const ReduceOptions& options) {
     const Tensor rows = contiguous(as_rows(x.detach(), to));
     dispatch("logsumexp", x.device(), [&](auto device) { kernels::logsumexp(device, view(rows), view(y)); });
   }
-  return record("logsumexp", {x}, std::move(y), save_both,
-                [kept = to.kept](const Saved& s, const Tensor& dy, Needs) {
-                  const Tensor sums = reshape(s.output(), kept);
-                  const Tensor bounded = where(eq(sums, -std::numeric_limits<double>::infinity()), 0., sums);
-                  return Grads{reshape(dy, kept) * exp(s.input() - bounded)};
-                });
+  return record("logsumexp", {x}, std::move(y), save_both, [kept = to.kept](const Saved& s, const Tensor& dy, Needs) {
+    const Tensor sums = reshape(s.output(), kept);
+    const Tensor bounded = where(eq(sums, -std::numeric_limits<double>::infinity()), 0., sums);
+    return Grads{reshape(dy, kept) * exp(s.input() - bounded)};
+  });
 }
 
 namespace {

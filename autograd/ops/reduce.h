@@ -17,9 +17,8 @@ namespace tenrec {
 struct Dims {
   Dims() = default;
   template <class T>
-    requires std::is_integral_v<T>
-  Dims(T dim) : dims{int64_t(dim)}, all(false) {}                                    // NOLINT(google-explicit-constructor)
-  Dims(std::initializer_list<int64_t> list) : dims(list), all(false) {}              // NOLINT(google-explicit-constructor)
+  requires std::is_integral_v<T> Dims(T dim) : dims{int64_t(dim)}, all(false) {}  // NOLINT(google-explicit-constructor)
+  Dims(std::initializer_list<int64_t> list) : dims(list), all(false) {}           // NOLINT(google-explicit-constructor)
   explicit Dims(const Shape& list) : dims(list), all(false) {}
   Shape dims;
   bool all = true;
@@ -50,8 +49,8 @@ struct VarOptions {
 Tensor var(const Tensor& x, const VarOptions& options = {});
 Tensor std(const Tensor& x, const VarOptions& options = {});
 
-// (sum |x|^p)^(1/p); p = infinity and -infinity give the largest and smallest |x|, p = 0 the number of elements that are
-// not 0. The gradient is 0 where it does not exist.
+// (sum |x|^p)^(1/p); p = infinity and -infinity give the largest and smallest |x|, p = 0 the number of elements that
+// are not 0. The gradient is 0 where it does not exist.
 Tensor norm(const Tensor& x, double p = 2, const ReduceOptions& options = {});
 // log(sum(e^x)), stable. -inf over nothing and where all elements are -inf; the gradient is 0 there.
 Tensor logsumexp(const Tensor& x, const ReduceOptions& options = {});
@@ -74,8 +73,8 @@ ValuesAndIndices max(const Tensor& x, int64_t dim, bool keepdim = false);
 Tensor argmin(const Tensor& x, const ReduceOptions& options = {});
 Tensor argmax(const Tensor& x, const ReduceOptions& options = {});
 
-// The lower of the two middle elements, NaN if there is one; the second form with its place, the first of equals. Of all
-// elements, equals share the gradient. ShapeError over nothing.
+// The lower of the two middle elements, NaN if there is one; the second form with its place, the first of equals. Of
+// all elements, equals share the gradient. ShapeError over nothing.
 Tensor median(const Tensor& x);
 ValuesAndIndices median(const Tensor& x, int64_t dim, bool keepdim = false);
 // Linear interpolation at q (n - 1) among the sorted elements; NaN if one is. With several q,
