@@ -13,6 +13,7 @@ inline constexpr int kObserveAnomaly = 1;
 inline constexpr int kObserveNames = 2;
 inline constexpr int kObserveListener = 4;
 void set_observer(int bit, bool on);
+inline thread_local constinit bool in_rule = false;  // this thread is inside a rule of the tape
 }  // namespace detail
 
 // Process-wide while the object lives; nests.

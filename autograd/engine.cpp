@@ -242,6 +242,14 @@ class Pass {
     return true;
   }
 
+  Grads call_rule(Node& node, std::span<const Tensor> grads, Needs needs) {
+    const struct InRule {
+      bool before = std::exchange(in_rule, true);
+      ~InRule() { in_rule = before; }
+    } scope;
+    return node.run(Saved(node, grad_enabled()), Cotangents(node, grads), needs);
+  }
+
   void run_rule(Node& node, std::span<const Tensor> grads) {
     std::vector<bool> many;
     uint64_t bits = 0;
@@ -251,7 +259,7 @@ class Pass {
       for (uint16_t i = 0; i < node.inputs; ++i) bits |= uint64_t(wanted(node.edges[i])) << i;
     }
     const Needs needs = node.inputs > 64 ? Needs(many) : Needs(bits);
-    Grads out = node.run(Saved(node, grad_enabled()), Cotangents(node, grads), needs);
+    Grads out = call_rule(node, grads, needs);
     if (!retain_) release_saved(node);
     if (out.size() != node.inputs)
       fail<InternalError>(node.name, ": its rule returned ", out.size(), " gradients for ", int(node.inputs), " inputs");

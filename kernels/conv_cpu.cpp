@@ -23,7 +23,8 @@ struct Inside {
 };
 
 // Calls f(columns of one tap and output row, their first column's pixel, Inside) for all taps and rows of a group.
-template <class T, class F> void for_each_run(const ConvShape& s, T* columns, const F& f) {
+template <class T, class F>
+void for_each_run(const ConvShape& s, T* columns, const F& f) {
   const int64_t channels = s.c_in / s.groups;
   for (int64_t c = 0; c < channels; ++c)
     for (int64_t r = 0; r < s.kh; ++r)
@@ -38,10 +39,12 @@ template <class T, class F> void for_each_run(const ConvShape& s, T* columns, co
 }
 
 // One image's group as a matrix [c_in/groups * kh * kw, out_h * out_w] of the patches, zeros where padding is read.
-template <class T> void im2col(const ConvShape& s, const T* x, T* columns) {
+template <class T>
+void im2col(const ConvShape& s, const T* x, T* columns) {
   for_each_run(s, columns, [&](T* run, int64_t pixel, const Inside& in) {
     std::fill_n(run, in.begin, T());
-    if (s.stride_w == 1) std::copy_n(x + pixel + in.begin, in.end - in.begin, run + in.begin);
+    if (s.stride_w == 1)
+      std::copy_n(x + pixel + in.begin, in.end - in.begin, run + in.begin);
     else
       for (int64_t j = in.begin; j < in.end; ++j) run[j] = x[pixel + j * s.stride_w];
     std::fill(run + in.end, run + s.out_w, T());
@@ -49,7 +52,8 @@ template <class T> void im2col(const ConvShape& s, const T* x, T* columns) {
 }
 
 // The transpose: adds each column's element to the pixel it came from.
-template <class T> void col2im(const ConvShape& s, const T* columns, T* x) {
+template <class T>
+void col2im(const ConvShape& s, const T* columns, T* x) {
   for_each_run(s, columns, [&](const T* run, int64_t pixel, const Inside& in) {
     T* to = x + pixel;
     if (s.stride_w == 1)
@@ -77,10 +81,14 @@ bool is_product(const ConvShape& s) {
   return s.kh == 1 && s.kw == 1 && s.stride_h == 1 && s.stride_w == 1 && s.pad_h == 0 && s.pad_w == 0;
 }
 
-template <class T> bool uses_native() { return std::is_same_v<T, float> && blas() == Blas::native; }
+template <class T>
+bool uses_native() {
+  return std::is_same_v<T, float> && blas() == Blas::native;
+}
 
 // What is left is a matrix product per image and group, with the patches laid out as a matrix.
-template <class T> void forward(const ConvShape& s, const T* x, const T* weight, const T* bias, T* y) {
+template <class T>
+void forward(const ConvShape& s, const T* x, const T* weight, const T* bias, T* y) {
   if constexpr (std::is_same_v<T, float>) {
     if (uses_native<T>() && suits_winograd(s)) return winograd_forward(s, x, weight, bias, y);
     if (uses_native<T>() && !is_product(s) && suits_direct_forward(s)) return direct_forward(s, x, weight, bias, y);
@@ -104,7 +112,8 @@ template <class T> void forward(const ConvShape& s, const T* x, const T* weight,
   });
 }
 
-template <class T> void input_grad(const ConvShape& s, const T* dy, const T* weight, T* dx) {
+template <class T>
+void input_grad(const ConvShape& s, const T* dy, const T* weight, T* dx) {
   if constexpr (std::is_same_v<T, float>) {
     if (uses_native<T>() && suits_winograd(s)) return winograd_input_grad(s, dy, weight, dx);
     if (uses_native<T>() && !is_product(s) && suits_direct_input_grad(s)) return direct_input_grad(s, dy, weight, dx);
@@ -118,7 +127,12 @@ template <class T> void input_grad(const ConvShape& s, const T* dy, const T* wei
       if (columns) std::fill_n(out, z.in_image, T());
       for (int64_t g = 0; g < s.groups; ++g, out += z.in_group) {
         gemm(Cpu{}, dtype_of<T>,
-             {.trans_a = true, .m = z.patch, .n = z.pixels, .k = z.channels, .lda = z.patch, .ldb = z.pixels,
+             {.trans_a = true,
+              .m = z.patch,
+              .n = z.pixels,
+              .k = z.channels,
+              .lda = z.patch,
+              .ldb = z.pixels,
               .ldc = z.pixels},
              weight + g * z.weight_group, dy + i * z.out_image + g * z.out_group, columns ? columns : out);
         if (columns) col2im(s, columns, out);
@@ -127,7 +141,8 @@ template <class T> void input_grad(const ConvShape& s, const T* dy, const T* wei
   });
 }
 
-template <class T> void weight_grad(const ConvShape& s, const T* x, const T* dy, T* dweight) {
+template <class T>
+void weight_grad(const ConvShape& s, const T* x, const T* dy, T* dweight) {
   if constexpr (std::is_same_v<T, float>) {
     if (uses_native<T>() && suits_winograd(s)) return winograd_weight_grad(s, x, dy, dweight);
     if (uses_native<T>() && !is_product(s) && suits_direct_weight_grad(s)) return direct_weight_grad(s, x, dy, dweight);
@@ -147,7 +162,12 @@ template <class T> void weight_grad(const ConvShape& s, const T* x, const T* dy,
         const T* matrix = x + i * z.in_image + g * z.in_group;
         if (columns) im2col(s, matrix, columns), matrix = columns;
         gemm(Cpu{}, dtype_of<T>,
-             {.trans_b = true, .m = z.channels, .n = z.patch, .k = z.pixels, .lda = z.pixels, .ldb = z.pixels,
+             {.trans_b = true,
+              .m = z.channels,
+              .n = z.patch,
+              .k = z.pixels,
+              .lda = z.pixels,
+              .ldb = z.pixels,
               .ldc = z.patch},
              dy + i * z.out_image + g * z.out_group, matrix, out + g * z.weight_group, {.accumulate = i > begin});
       }
@@ -164,22 +184,30 @@ int64_t weight_size(const ConvShape& s) { return s.c_out * (s.c_in / s.groups) *
 // The 16-bit types: everything in f32, rounded once at the end.
 constexpr int64_t kConvertGrain = 1 << 15;
 
-template <class T> const float* widened(Scratch& scratch, const T* x, int64_t count) {
+template <class T>
+const float* widened(Scratch& scratch, const T* x, int64_t count) {
   float* out = scratch.get<float>(count);
   parallel_for(count, kConvertGrain, [&](int64_t begin, int64_t end) { widen(x + begin, end - begin, out + begin); });
   return out;
 }
-template <class T> void narrow_all(const float* x, int64_t count, T* y) {
+template <class T>
+void narrow_all(const float* x, int64_t count, T* y) {
   parallel_for(count, kConvertGrain, [&](int64_t begin, int64_t end) { narrow(x + begin, end - begin, y + begin); });
 }
 
-template <class F> void visit_conv_dtype(DType dtype, F&& f) {
+template <class F>
+void visit_conv_dtype(DType dtype, F&& f) {
   switch (dtype) {
-    case DType::f32: return f(float{});
-    case DType::f64: return f(double{});
-    case DType::bf16: return f(bfloat16{});
-    case DType::f16: return f(float16{});
-    default: fail<DTypeError>("conv2d: no convolution for dtype ", dtype);
+    case DType::f32:
+      return f(float{});
+    case DType::f64:
+      return f(double{});
+    case DType::bf16:
+      return f(bfloat16{});
+    case DType::f16:
+      return f(float16{});
+    default:
+      fail<DTypeError>("conv2d: no convolution for dtype ", dtype);
   }
 }
 

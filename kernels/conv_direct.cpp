@@ -16,17 +16,23 @@ namespace tenrec::kernels {
 
 namespace micro {
 namespace {
-template <int... I> constexpr auto channel_table(std::integer_sequence<int, I...>) {
+template <int... I>
+constexpr auto channel_table(std::integer_sequence<int, I...>) {
   return std::array<ChannelFunction, sizeof...(I)>{&channels<I / kVecs + 1, I % kVecs + 1>...};
 }
-template <int kM, int kN> constexpr PixelFunction pixel_entry() {
-  if constexpr (kN <= pixel_vecs(kM)) return &pixels<kM, kN>;
-  else return nullptr;
+template <int kM, int kN>
+constexpr PixelFunction pixel_entry() {
+  if constexpr (kN <= pixel_vecs(kM))
+    return &pixels<kM, kN>;
+  else
+    return nullptr;
 }
-template <int... I> constexpr auto pixel_table(std::integer_sequence<int, I...>) {
+template <int... I>
+constexpr auto pixel_table(std::integer_sequence<int, I...>) {
   return std::array<PixelFunction, sizeof...(I)>{pixel_entry<I / 4 + 1, I % 4 + 1>()...};
 }
-template <int... I> constexpr auto product_table(std::integer_sequence<int, I...>) {
+template <int... I>
+constexpr auto product_table(std::integer_sequence<int, I...>) {
   return std::array<ProductFunction, sizeof...(I)>{&products<I / kProductTaps + 1, I % kProductTaps + 1>...};
 }
 }  // namespace
@@ -63,13 +69,28 @@ struct Pass {
 };
 
 Pass forward_pass(const ConvShape& s) {
-  return {s.n,        s.groups,   s.c_in / s.groups, s.h,     s.w,     s.c_out / s.groups, s.kh,    s.kw,
-          s.stride_h, s.stride_w, s.pad_h,           s.pad_w, s.dil_h, s.dil_w,            s.out_h, s.out_w};
+  return {s.n,     s.groups, s.c_in / s.groups, s.h,        s.w,     s.c_out / s.groups,
+          s.kh,    s.kw,     s.stride_h,        s.stride_w, s.pad_h, s.pad_w,
+          s.dil_h, s.dil_w,  s.out_h,           s.out_w};
 }
 // dx at stride 1 is a convolution of dy, padded to full overlap, with the filters turned by 180 degrees.
 Pass input_grad_pass(const ConvShape& s) {
-  return {s.n, s.groups, s.c_out / s.groups, s.out_h, s.out_w, s.c_in / s.groups, s.kh, s.kw, 1, 1,
-          s.dil_h * (s.kh - 1) - s.pad_h, s.dil_w * (s.kw - 1) - s.pad_w, s.dil_h, s.dil_w, s.h, s.w};
+  return {s.n,
+          s.groups,
+          s.c_out / s.groups,
+          s.out_h,
+          s.out_w,
+          s.c_in / s.groups,
+          s.kh,
+          s.kw,
+          1,
+          1,
+          s.dil_h * (s.kh - 1) - s.pad_h,
+          s.dil_w * (s.kw - 1) - s.pad_w,
+          s.dil_h,
+          s.dil_w,
+          s.h,
+          s.w};
 }
 
 // A group's channels of an image as the kernels read them: in place, or copied with zeros around.
@@ -133,9 +154,7 @@ const int32_t* pixel_offsets(Scratch& scratch, const Pass& p, const View& view) 
 
 // The share of vector lanes that do work, with vectors along channels or along the pixels of a row.
 double channel_lanes(const Pass& p) { return double(p.c_out) / double(round_up(p.c_out, kW)); }
-double pixel_lanes(const Pass& p) {
-  return p.stride_w == 1 ? double(p.out_w) / double(round_up(p.out_w, kW)) : 0;
-}
+double pixel_lanes(const Pass& p) { return p.stride_w == 1 ? double(p.out_w) / double(round_up(p.out_w, kW)) : 0; }
 // Time of a pass either way, in multiply-adds of a vector. Vectors along channels have to be turned round at the end.
 bool prefers_pixels(const Pass& p) {
   if (p.stride_w != 1) return false;
@@ -184,9 +203,15 @@ void forward_channels(const Pass& p, const float* x, const float* weight, const 
       const View view = loader(p, x + i * p.c_in * p.h * p.w);
       for (int64_t first = 0; first < p.c_out; first += kPanel) {
         const int64_t count = std::min(kPanel, p.c_out - first), width = round_up(count, kW);
-        micro::ChannelArgs args{.k = p.taps(), .rows = {}, .offsets = taps, .b = panels.at(g, first), .b_step = width,
-                                .c = block, .ldc = width,
-                                .bias = bias ? biases + g * bias_width + first : nullptr, .accumulate = false};
+        micro::ChannelArgs args{.k = p.taps(),
+                                .rows = {},
+                                .offsets = taps,
+                                .b = panels.at(g, first),
+                                .b_step = width,
+                                .c = block,
+                                .ldc = width,
+                                .bias = bias ? biases + g * bias_width + first : nullptr,
+                                .accumulate = false};
         for (int64_t base = 0; base < p.pixels(); base += kBlock) {
           const int64_t some = std::min(kBlock, p.pixels() - base);
           for (int64_t q = 0; q < some; q += kRows) {
@@ -202,15 +227,16 @@ void forward_channels(const Pass& p, const float* x, const float* weight, const 
   });
 }
 
-// The filters with the taps of a row of the kernel together: [c_out, kh, c_in, kw]. Rows that read padding alone are then
-// a part of the sum that can be left out.
+// The filters with the taps of a row of the kernel together: [c_out, kh, c_in, kw]. Rows that read padding alone are
+// then a part of the sum that can be left out.
 const float* filters_by_rows(Scratch& scratch, const Pass& p, const float* weight) {
   if (p.kh == 1 || p.c_in == 1) return weight;
   float* out = scratch.get<float>(p.groups * p.c_out * p.taps());
   float* to = out;
   for (int64_t o = 0; o < p.groups * p.c_out; ++o)
     for (int64_t r = 0; r < p.kh; ++r)
-      for (int64_t c = 0; c < p.c_in; ++c, to += p.kw) std::copy_n(weight + ((o * p.c_in + c) * p.kh + r) * p.kw, p.kw, to);
+      for (int64_t c = 0; c < p.c_in; ++c, to += p.kw)
+        std::copy_n(weight + ((o * p.c_in + c) * p.kh + r) * p.kw, p.kw, to);
   return out;
 }
 const int32_t* tap_offsets_by_rows(Scratch& scratch, const Pass& p, const View& view) {
@@ -267,8 +293,10 @@ void forward_pixels(const Pass& p, const float* x, const float* weight, const fl
 }
 
 void run_pass(const Pass& p, const float* x, const float* weight, const float* bias, float* y) {
-  if (prefers_pixels(p)) forward_pixels(p, x, weight, bias, y);
-  else forward_channels(p, x, weight, bias, y);
+  if (prefers_pixels(p))
+    forward_pixels(p, x, weight, bias, y);
+  else
+    forward_channels(p, x, weight, bias, y);
 }
 
 // [groups, c_out, c_in, kh, kw] to [groups, c_in, c_out, kh, kw], each filter turned by 180 degrees.
@@ -294,9 +322,7 @@ bool suits_direct_forward(const ConvShape& s) { return suits(forward_pass(s)); }
 bool suits_direct_input_grad(const ConvShape& s) {
   return s.stride_h == 1 && s.stride_w == 1 && suits(input_grad_pass(s));
 }
-bool suits_direct_weight_grad(const ConvShape& s) {
-  return suits(forward_pass(s));
-}
+bool suits_direct_weight_grad(const ConvShape& s) { return suits(forward_pass(s)); }
 
 void direct_forward(const ConvShape& s, const float* x, const float* weight, const float* bias, float* y) {
   run_pass(forward_pass(s), x, weight, bias, y);
@@ -334,8 +360,14 @@ void weight_grad_channels(const Pass& p, const float* x, const float* dy, float*
         for (int64_t base = 0; base < p.pixels(); base += kBlock) {
           const int64_t some = std::min(kBlock, p.pixels() - base);
           transpose_matrix<float, true>(from + base, p.pixels(), count, some, gradients, cols);
-          micro::ChannelArgs args{.k = some, .rows = {}, .offsets = pixels + base, .b = gradients, .b_step = cols,
-                                  .c = sum, .ldc = cols, .bias = nullptr,
+          micro::ChannelArgs args{.k = some,
+                                  .rows = {},
+                                  .offsets = pixels + base,
+                                  .b = gradients,
+                                  .b_step = cols,
+                                  .c = sum,
+                                  .ldc = cols,
+                                  .bias = nullptr,
                                   .accumulate = base > 0 || i > chunk * chunks.each};
           for (int64_t t = 0; t < p.taps(); t += kRows) {
             const int rows = int(std::min<int64_t>(kRows, p.taps() - t));
@@ -377,9 +409,14 @@ void weight_grad_pixels(const Pass& p, const float* x, const float* dy, float* d
         for (int64_t b = 0; b < blocks.count(); ++b) {
           for (int64_t t = 0; t < tiles.count(); ++t) {
             const int64_t first = blocks.begin(b), from = tiles.begin(t);
-            micro::ProductArgs args{.rows = p.out_h, .cols = p.out_w, .gradients = gradients + first * p.pixels(),
-                                    .plane = p.pixels(), .columns = {}, .columns_row = p.stride_h * view.row,
-                                    .c = sum + (first * p.taps() + from) * kW, .ldc = p.taps() * kW};
+            micro::ProductArgs args{.rows = p.out_h,
+                                    .cols = p.out_w,
+                                    .gradients = gradients + first * p.pixels(),
+                                    .plane = p.pixels(),
+                                    .columns = {},
+                                    .columns_row = p.stride_h * view.row,
+                                    .c = sum + (first * p.taps() + from) * kW,
+                                    .ldc = p.taps() * kW};
             for (int64_t j = 0; j < tiles.size(t); ++j) args.columns[j] = view.data + taps[from + j];
             micro::product_function(int(blocks.size(b)), int(tiles.size(t)))(args);
           }
@@ -396,8 +433,10 @@ void weight_grad_pixels(const Pass& p, const float* x, const float* dy, float* d
 
 void direct_weight_grad(const ConvShape& s, const float* x, const float* dy, float* dweight) {
   const Pass p = forward_pass(s);
-  if (pixel_lanes(p) > 1.15 * channel_lanes(p)) weight_grad_pixels(p, x, dy, dweight);
-  else weight_grad_channels(p, x, dy, dweight);
+  if (pixel_lanes(p) > 1.15 * channel_lanes(p))
+    weight_grad_pixels(p, x, dy, dweight);
+  else
+    weight_grad_channels(p, x, dy, dweight);
 }
 
 }  // namespace tenrec::kernels

@@ -31,7 +31,8 @@ using ChannelFunction = void (*)(const ChannelArgs&);
 // For `rows` (1 to kRows) by `vecs` (1 to kVecs) whole vectors.
 ChannelFunction channel_function(int rows, int vecs);
 
-template <int kM, int kN> void channels(const ChannelArgs& args) {
+template <int kM, int kN>
+void channels(const ChannelArgs& args) {
   using P = NativePack<float>;
   constexpr int kW = kWidth<float>;
   P sum[kM * kN];
@@ -82,14 +83,15 @@ struct PixelArgs {
   const int32_t* offsets;
   float* c[4];  // the first row of each vector's result
   int64_t ldc;
-  int count[4];  // pixels in each vector
+  int count[4];       // pixels in each vector
   const float* bias;  // one per row, or null
 };
 using PixelFunction = void (*)(const PixelArgs&);
 // For `rows` (1 to kRows) by `vecs` (1 to pixel_vecs(rows)).
 PixelFunction pixel_function(int rows, int vecs);
 
-template <int kM, int kN> void pixels(const PixelArgs& args) {
+template <int kM, int kN>
+void pixels(const PixelArgs& args) {
   using P = NativePack<float>;
   P sum[kM * kN];
   unrolled<kM * kN>([&](auto i) TENREC_MELT { sum[i] = P(0.0f); });
@@ -137,7 +139,8 @@ using ProductFunction = void (*)(const ProductArgs&);
 // For `channels` (1 to kProductRows) by `taps` (1 to kProductTaps). Adds to what is there.
 ProductFunction product_function(int channels, int taps);
 
-template <int kM, int kN> void products(const ProductArgs& args) {
+template <int kM, int kN>
+void products(const ProductArgs& args) {
   using P = NativePack<float>;
   constexpr int kW = kWidth<float>;
   P sum[kM * kN];

@@ -87,13 +87,27 @@ struct Pass {
 };
 
 Pass forward_pass(const ConvShape& s) {
-  return {.n = s.n, .c_in = s.c_in, .h = s.h, .w = s.w, .c_out = s.c_out, .out_h = s.out_h, .out_w = s.out_w,
-          .pad_h = s.pad_h, .pad_w = s.pad_w};
+  return {.n = s.n,
+          .c_in = s.c_in,
+          .h = s.h,
+          .w = s.w,
+          .c_out = s.c_out,
+          .out_h = s.out_h,
+          .out_w = s.out_w,
+          .pad_h = s.pad_h,
+          .pad_w = s.pad_w};
 }
 // dx is a convolution of dy, padded to full overlap, with the filters turned by 180 degrees.
 Pass input_grad_pass(const ConvShape& s) {
-  return {.n = s.n, .c_in = s.c_out, .h = s.out_h, .w = s.out_w, .c_out = s.c_in, .out_h = s.h, .out_w = s.w,
-          .pad_h = 2 - s.pad_h, .pad_w = 2 - s.pad_w};
+  return {.n = s.n,
+          .c_in = s.c_out,
+          .h = s.out_h,
+          .w = s.out_w,
+          .c_out = s.c_in,
+          .out_h = s.h,
+          .out_w = s.w,
+          .pad_h = 2 - s.pad_h,
+          .pad_w = 2 - s.pad_w};
 }
 
 // One matrix for each of the 36 products of a tile. A line more between them, so that they do not share cache sets.
@@ -103,8 +117,8 @@ struct Planes {
   int64_t size() const { return kPlanes * stride(); }
 };
 
-// A row of pixels of all channels, from planes to channels side by side. Columns [first, first + cols) of `to`, the rest
-// of its `width` columns zero; row null: all zero.
+// A row of pixels of all channels, from planes to channels side by side. Columns [first, first + cols) of `to`, the
+// rest of its `width` columns zero; row null: all zero.
 void load_row(const float* row, int64_t plane, int64_t channels, int64_t first, int64_t cols, int64_t width,
               int64_t lanes, float* to) {
   if (!row || cols <= 0) {
@@ -118,7 +132,8 @@ void load_row(const float* row, int64_t plane, int64_t channels, int64_t first, 
 
 // Asks for `count` elements each of `channels` planes: rows of a few pixels from many planes are more streams than the
 // processor finds by itself.
-template <bool write> void prefetch(const float* from, int64_t plane, int64_t channels, int64_t count) {
+template <bool write>
+void prefetch(const float* from, int64_t plane, int64_t channels, int64_t count) {
   for (int64_t c = 0; c < channels; ++c)
     for (int64_t i = 0; i < count; i += 16) __builtin_prefetch(from + c * plane + i, write);
 }
@@ -126,7 +141,8 @@ template <bool write> void prefetch(const float* from, int64_t plane, int64_t ch
 // The six rows of pixels that a unit reads, channels side by side. Units that follow each other share two.
 class PatchRows {
  public:
-  PatchRows(Scratch& scratch, const Pass& p) : row_(p.patch_cols * p.in_width), data_(scratch.get<float>(kPatch * row_)) {}
+  PatchRows(Scratch& scratch, const Pass& p)
+      : row_(p.patch_cols * p.in_width), data_(scratch.get<float>(kPatch * row_)) {}
 
   const float* load(const Pass& p, const float* x, int64_t unit) {
     const int64_t image = unit / p.tiles_h, top = unit % p.tiles_h * kTile - p.pad_h;
@@ -171,8 +187,8 @@ void transform_patches(const Pass& p, const float* rows, float* to, int64_t plan
   }
 }
 
-// The filters' planes, [c_in, out_width] each: from [c_out, c_in, 3, 3], or for the input gradient, where `flipped`, from
-// [c_in, c_out, 3, 3].
+// The filters' planes, [c_in, out_width] each: from [c_out, c_in, 3, 3], or for the input gradient, where `flipped`,
+// from [c_in, c_out, 3, 3].
 void transform_filters(const Pass& p, const float* weight, bool flipped, float* to, int64_t plane) {
   parallel_for(p.c_in, 16, [&](int64_t begin, int64_t end) {
     Scratch scratch;
@@ -205,9 +221,16 @@ void multiply(int64_t m, int64_t n, int64_t k, const float* a, int64_t a_row, in
     const int64_t j = panels.begin(v) * kW;
     for (int64_t r = 0; r < blocks.count(); ++r) {
       const int64_t i = blocks.begin(r);
-      micro::outer_function<float>(int(blocks.size(r)), int(panels.size(v)))(
-          {.k = k, .a = a + i * a_row, .a_row = a_row, .a_step = a_step, .b = b + j, .b_step = b_step,
-           .c = c + i * ldc + j, .ldc = ldc, .last = kW, .finish = {nullptr, false, accumulate}});
+      micro::outer_function<float>(int(blocks.size(r)), int(panels.size(v)))({.k = k,
+                                                                              .a = a + i * a_row,
+                                                                              .a_row = a_row,
+                                                                              .a_step = a_step,
+                                                                              .b = b + j,
+                                                                              .b_step = b_step,
+                                                                              .c = c + i * ldc + j,
+                                                                              .ldc = ldc,
+                                                                              .last = kW,
+                                                                              .finish = {nullptr, false, accumulate}});
     }
   }
 }
@@ -223,8 +246,8 @@ void transform_outputs(const Pass& p, const float* from, int64_t plane, const fl
     const P add = bias ? micro::Lanes<float>(int(channels)).load(bias + o) : P(0.0f);
     for (int64_t t = 0; t < p.tiles_w; ++t) {
       P products[kPlanes], out[kTile * kTile];
-      micro::unrolled<kPlanes>(
-          [&](auto i) TENREC_MELT { products[i] = P::load(from + i * plane + t * p.out_width + o); });
+      micro::unrolled<kPlanes>([&](auto i)
+                                   TENREC_MELT { products[i] = P::load(from + i * plane + t * p.out_width + o); });
       transform_2d<kPatch, kTile>(products, out, output_1d);
       float* to = tiles + t * kTile * kW;
       micro::unrolled<kTile * kTile>(
@@ -289,8 +312,7 @@ void transform_gradients(const Pass& p, const float* dy, int64_t unit, float* ro
       micro::unrolled<kTile * kTile>(
           [&](auto i) TENREC_MELT { tile[i] = P::load(from + (i / kTile * cols + i % kTile) * p.out_width); });
       transform_2d<kTile, kPatch>(tile, values, gradient_filter_1d);
-      micro::unrolled<kPlanes>(
-          [&](auto i) TENREC_MELT { values[i].store(to + i * plane + t * p.out_width + o); });
+      micro::unrolled<kPlanes>([&](auto i) TENREC_MELT { values[i].store(to + i * plane + t * p.out_width + o); });
     }
   }
 }

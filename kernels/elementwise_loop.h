@@ -30,6 +30,14 @@ TENREC_INLINE P load_tail(const ElementOf<P>* from, int64_t count) {
 }
 template <class P>
 TENREC_INLINE void store_tail(ElementOf<P>* to, P x, int64_t count) {
+#if defined(__AVX512F__)
+  if constexpr (FloatPacket<P> && kSizeOf<P> == 16) {
+    return __builtin_ia32_storeups512_mask(to, x.v, uint16_t((1u << count) - 1));
+  }
+  if constexpr (DoublePacket<P> && kSizeOf<P> == 8) {
+    return __builtin_ia32_storeupd512_mask(to, x.v, uint8_t((1u << count) - 1));
+  }
+#endif
   ElementOf<P> lanes[kSizeOf<P>];
   x.store(lanes);
   for (int64_t i = 0; i < count; ++i) to[i] = lanes[i];

@@ -231,10 +231,10 @@ Pairs pairs_across_rows(Scratch& scratch, const bfloat16* x, int64_t stride, int
 void paired_gemm(const GemmShape& s, const bfloat16* a, const bfloat16* b, bfloat16* c, const bfloat16* bias, bool relu,
                  bool accumulate) {
   Scratch scratch;
-  const Pairs left = s.trans_a ? pairs_across_rows(scratch, a, s.lda, s.k, s.m)
-                               : pairs_in_rows(scratch, a, s.lda, s.m, s.k);
-  const Pairs right = s.trans_b ? pairs_in_rows(scratch, b, s.ldb, s.n, s.k)
-                                : pairs_across_rows(scratch, b, s.ldb, s.k, s.n);
+  const Pairs left =
+      s.trans_a ? pairs_across_rows(scratch, a, s.lda, s.k, s.m) : pairs_in_rows(scratch, a, s.lda, s.m, s.k);
+  const Pairs right =
+      s.trans_b ? pairs_in_rows(scratch, b, s.ldb, s.n, s.k) : pairs_across_rows(scratch, b, s.ldb, s.k, s.n);
   GemmShape paired = s;
   paired.k = (s.k + 1) / 2;
   paired.lda = left.stride;
@@ -302,6 +302,10 @@ template <class T>
 void run(const GemmShape& s, const T* a, const T* b, T* c, const GemmEpilogue& epilogue) {
   const T* bias = static_cast<const T*>(epilogue.bias);
   if (s.m <= 0 || s.n <= 0) return;
+#ifdef TENREC_HAVE_BF16_PAIRS
+  if constexpr (std::is_same_v<T, bfloat16>)
+    if (blas() == Blas::native) return paired_gemm(s, a, b, c, bias, epilogue.relu, epilogue.accumulate);
+#endif
   if constexpr (std::is_integral_v<T>)
     return loop_gemm(s, a, b, c, bias, epilogue.relu, epilogue.accumulate);
   else if constexpr (sizeof(T) == 2)

@@ -8,31 +8,39 @@ namespace {
 
 constexpr int kTableVecs = 8;
 
-template <class T, class Op, int kM, int kN> constexpr OuterFunction<T> outer_entry() {
-  if constexpr (kN <= most_vecs(kM)) return &outer<T, Op, kM, kN>;
-  else return nullptr;
+template <class T, class Op, int kM, int kN>
+constexpr OuterFunction<T> outer_entry() {
+  if constexpr (kN <= most_vecs(kM))
+    return &outer<T, Op, kM, kN>;
+  else
+    return nullptr;
 }
-template <class T, class Op, int... I> constexpr auto outer_table(std::integer_sequence<int, I...>) {
+template <class T, class Op, int... I>
+constexpr auto outer_table(std::integer_sequence<int, I...>) {
   return std::array<OuterFunction<T>, sizeof...(I)>{outer_entry<T, Op, I / kTableVecs + 1, I % kTableVecs + 1>()...};
 }
 
 // Entry (rows - 1) * 4 + q: q + 1 quarters of the columns.
-template <class T, class Op, int kM, int kQuarters> constexpr DotFunction<T> dot_entry() {
+template <class T, class Op, int kM, int kQuarters>
+constexpr DotFunction<T> dot_entry() {
   constexpr int kN = (dot_cols<T>(kM) * kQuarters + 3) / 4;
   return &dot<T, Op, kM, kN>;
 }
-template <class T, class Op, int... I> constexpr auto dot_table(std::integer_sequence<int, I...>) {
+template <class T, class Op, int... I>
+constexpr auto dot_table(std::integer_sequence<int, I...>) {
   return std::array<DotFunction<T>, sizeof...(I)>{dot_entry<T, Op, I / 4 + 1, I % 4 + 1>()...};
 }
 
 }  // namespace
 
-template <class T, class Op> OuterFunction<T> outer_function(int rows, int vecs) {
+template <class T, class Op>
+OuterFunction<T> outer_function(int rows, int vecs) {
   static constexpr auto table = outer_table<T, Op>(std::make_integer_sequence<int, kRows * kTableVecs>{});
   return table[size_t((rows - 1) * kTableVecs + vecs - 1)];
 }
 
-template <class T, class Op> DotFunction<T> dot_function(int rows, int cols) {
+template <class T, class Op>
+DotFunction<T> dot_function(int rows, int cols) {
   static constexpr auto table = dot_table<T, Op>(std::make_integer_sequence<int, kMostDotRows * 4>{});
   return table[size_t((rows - 1) * 4 + (cols * 4 - 1) / dot_cols<T>(rows))];
 }

@@ -86,12 +86,12 @@ class Lanes {
 #if defined(__AVX512F__)
   uint16_t mask_;
 #elif defined(__AVX2__)
-  typename detail::VectorOf<typename detail::IntOfSize<int(sizeof(T))>::Signed, kWidth<T> >::Type mask_;
+  typename detail::VectorOf<typename detail::IntOfSize<int(sizeof(T))>::Signed, kWidth<T>>::Type mask_;
 #endif
 };
 
-// How elements are multiplied and added to a sum. An element of the second is a pair of bfloat16 of neighbouring k in the
-// bits of a float: two products each, summed in f32 (denormals count as zero).
+// How elements are multiplied and added to a sum. An element of the second is a pair of bfloat16 of neighbouring k in
+// the bits of a float: two products each, summed in f32 (denormals count as zero).
 template <class T>
 struct MultiplyAdd {
   TENREC_INLINE static NativePack<T> broadcast(const T* x) { return NativePack<T>(*x); }

@@ -32,28 +32,75 @@ struct Right {
   int64_t packed_cols = 0, packed_first = 0;
 };
 
-// Copies k rows of n columns to rows of whole vectors, zeros behind.
+// Packs the block [p, p + steps) of k, columns [j, j + cols), as panels one after the other: rows of whole vectors,
+// zeros behind. Rows are read from end to end, which is what the processor's prefetching expects.
 template <class T>
-void pack_rows(const T* from, int64_t stride, int64_t k, int64_t n, T* to) {
+void pack_panels(const Right<T>& right, int64_t p, int64_t steps, int64_t j, int64_t cols, T* to) {
   using P = NativePack<T>;
   constexpr int kW = kWidth<T>;
-  const int vecs = int(ceil_div(n, kW));
-  const micro::Lanes<T> last(int(n - (vecs - 1) * kW));
-  for (int64_t p = 0; p < k; ++p, from += stride) {
-    for (int v = 0; v + 1 < vecs; ++v, to += kW) P::load(from + v * kW).store(to);
-    last.load(from + (vecs - 1) * kW).store(to);
-    to += kW;
+  if (right.turned) {
+    for (int64_t first = 0; first < cols; first += kPanel<T>) {
+      const int64_t some = std::min(kPanel<T>, cols - first);
+      transpose_matrix<T, true>(right.data + (j + first) * right.stride + p, right.stride, some, steps,
+                                to + first * steps, round_up(some, kW));
+    }
+    return;
+  }
+  const int64_t full = cols / kPanel<T> * kPanel<T>, rest_vecs = ceil_div(cols - full, kW);
+  const micro::Lanes<T> last(int(cols - full - std::max<int64_t>(0, rest_vecs - 1) * kW));
+  for (int64_t q = 0; q < steps; ++q) {
+    const T* from = right.data + (p + q) * right.stride + j;
+    for (int64_t first = 0; first < full; first += kPanel<T>)
+      for (int64_t v = 0; v < kPanel<T>; v += kW) P::load(from + first + v).store(to + first * steps + q * kPanel<T> + v);
+    for (int64_t v = 0; v < rest_vecs; ++v) {
+      T* out = to + full * steps + (q * rest_vecs + v) * kW;
+      (v + 1 < rest_vecs ? P::load(from + full + v * kW) : last.load(from + full + v * kW)).store(out);
+    }
   }
 }
 
-// One panel of the block [p, p + steps) of k, columns [j, j + cols).
-template <class T>
-void pack_panel(const Right<T>& right, int64_t p, int64_t steps, int64_t j, int64_t cols, T* to) {
-  if (right.turned)
-    transpose_matrix<T, true>(right.data + j * right.stride + p, right.stride, cols, steps, to,
-                              round_up(cols, kWidth<T>));
-  else
-    pack_rows(right.data + p * right.stride + j, right.stride, steps, cols, to);
+// C[1, n] += left[1, k] B[k, n], B in place, by whole rows of B: eight at a time, which is eight streams of memory.
+template <class T, class Op>
+void add_rows(int64_t n, int64_t k, const Left<T>& left, const T* b, int64_t b_step, T* c) {
+  using P = NativePack<T>;
+  constexpr int kW = kWidth<T>, kSteps = 8;
+  const auto add = [&](auto steps, int64_t p) {
+    P factor[decltype(steps)::value];
+    micro::unrolled<decltype(steps)::value>(
+        [&](auto q) TENREC_MELT { factor[q] = Op::broadcast(left.data + (p + q) * left.step); });
+    const auto vector = [&](int64_t j, const auto& load, const auto& store) TENREC_MELT {
+      P sum = load(c + j);
+      micro::unrolled<decltype(steps)::value>(
+          [&](auto q) TENREC_MELT { sum = Op::run(factor[q], load(b + (p + q) * b_step + j), sum); });
+      store(c + j, sum);
+    };
+    int64_t j = 0;
+    for (; j + kW <= n; j += kW)
+      vector(j, [](const T* x) TENREC_MELT { return P::load(x); }, [](T* x, P y) TENREC_MELT { y.store(x); });
+    if (j == n) return;
+    const micro::Lanes<T> rest{int(n - j)};
+    vector(j, [&](const T* x) TENREC_MELT { return rest.load(x); }, [&](T* x, P y) TENREC_MELT { rest.store(x, y); });
+  };
+  int64_t p = 0;
+  for (; p + kSteps <= k; p += kSteps) add(std::integral_constant<int, kSteps>{}, p);
+  for (; p < k; ++p) add(std::integral_constant<int, 1>{}, p);
+}
+
+// C[m, n] = left[m, k] B[k, n] for one row, or for sums so short that writing C is all there is.
+template <class T, class Op>
+void row_product(int64_t m, int64_t n, int64_t k, const Left<T>& left, const T* b, int64_t b_step, T* c, int64_t ldc,
+                 const Finish<T>& finish) {
+  constexpr int64_t kCols = 4096 / int64_t(sizeof(T));  // of C, which stay in the first cache
+  for (int64_t i = 0; i < m; ++i) {
+    for (int64_t j = 0; j < n; j += kCols) {
+      const int64_t cols = std::min(kCols, n - j);
+      T* out = c + i * ldc + j;
+      if (!finish.accumulate) std::fill_n(out, cols, T(0));
+      add_rows<T, Op>(cols, k, {left.data + i * left.row, 0, left.step}, b + j, b_step, out);
+      for (int64_t q = 0; finish.bias && q < cols; ++q) out[q] += finish.bias[j + q];
+      for (int64_t q = 0; finish.relu && q < cols; ++q) out[q] = micro::rectified(out[q]);
+    }
+  }
 }
 
 // The element operand's rows in blocks of at most kRows, copied together: [rows, steps] or, where they lie side by
@@ -103,6 +150,8 @@ template <class T, class Op>
 void outer_product(int64_t m, int64_t n, int64_t k, const Left<T>& left, const Right<T>& right, T* c, int64_t ldc,
                    const Finish<T>& finish) {
   constexpr int kW = kWidth<T>;
+  if (!right.turned && !right.packed && (m == 1 || k <= 2) && k > 0)
+    return row_product<T, Op>(m, n, k, left, right.data, right.stride, c, ldc, finish);
   const Parts depth = depth_parts<T>(k), rows(m, kRows);
   const bool pack = !right.packed && wants_packing<T>(m, right.turned, right.stride), in_panels = pack || right.packed;
   const int64_t panel = in_panels ? kPanel<T> : micro::most_vecs(int(rows.size(0))) * kW;
@@ -114,8 +163,7 @@ void outer_product(int64_t m, int64_t n, int64_t k, const Left<T>& left, const R
   T* left_copy = copy_left ? scratch.get<T>(copy.size()) : nullptr;
   for (int64_t d = 0; d < depth.count(); ++d) {
     const int64_t p = depth.begin(d), steps = k ? depth.size(d) : 0;
-    for (int64_t j = 0; pack && j < n; j += panel)
-      pack_panel(right, p, steps, j, std::min(panel, n - j), own + j * steps);
+    if (pack) pack_panels(right, p, steps, 0, n, own);
     if (copy_left) copy.fill(left, rows, p, steps, left_copy);
     const T* panels = pack           ? own
                       : right.packed ? right.packed + p * right.packed_cols + right.packed_first * steps
@@ -201,16 +249,16 @@ void dot_product(int64_t m, int64_t n, int64_t k, const T* a, int64_t lda, const
         for (int64_t j = j0; j < std::min(n, j0 + width); j += step) {
           const int cols = int(std::min(step, n - j));
           micro::dot_function<T, Op>(int(rows.size(r)),
-                                 cols)({.k = k ? depth.size(d) : 0,
-                                        .a = a + i * lda + p,
-                                        .lda = lda,
-                                        .b = b + j * ldb + p,
-                                        .ldb = ldb,
-                                        .c = c + i * ldc + j,
-                                        .ldc = ldc,
-                                        .cols = cols,
-                                        .finish = {final && finish.bias ? finish.bias + j : nullptr,
-                                                   final && finish.relu, !first || finish.accumulate}});
+                                     cols)({.k = k ? depth.size(d) : 0,
+                                            .a = a + i * lda + p,
+                                            .lda = lda,
+                                            .b = b + j * ldb + p,
+                                            .ldb = ldb,
+                                            .c = c + i * ldc + j,
+                                            .ldc = ldc,
+                                            .cols = cols,
+                                            .finish = {final && finish.bias ? finish.bias + j : nullptr,
+                                                       final && finish.relu, !first || finish.accumulate}});
         }
       }
     }
@@ -241,8 +289,8 @@ void gemm_pack(const GemmPlan& plan, const GemmShape& s, int64_t part, const T* 
   const int64_t n = swapped ? s.m : s.n, cols = round_up(n, kWidth<T>);
   const Parts depth = depth_parts<T>(s.k);
   for (int64_t d = 0; s.k > 0 && d < depth.count(); ++d) {
-    const int64_t p = depth.begin(d), steps = depth.size(d), j = part * kPanel<T>;
-    pack_panel(right, p, steps, j, std::min(kPanel<T>, n - j), packed + p * cols + j * steps);
+    const int64_t p = depth.begin(d), steps = depth.size(d), j = part * kPackCols<T>;
+    pack_panels(right, p, steps, j, std::min(kPackCols<T>, n - j), packed + p * cols + j * steps);
   }
 }
 
@@ -252,8 +300,7 @@ void gemm_tile(const GemmPlan& plan, const GemmShape& s, int64_t tile, const T* 
   const GemmArea at = plan.area(s, tile);
   a += s.trans_a ? at.row : at.row * s.lda;
   b += s.trans_b ? at.col * s.ldb : at.col;
-  if (plan.form == GemmForm::dot)
-    return dot_product<T, Op>(at.rows, at.cols, s.k, a, s.lda, b, s.ldb, c, ldc, finish);
+  if (plan.form == GemmForm::dot) return dot_product<T, Op>(at.rows, at.cols, s.k, a, s.lda, b, s.ldb, c, ldc, finish);
   const bool swapped = plan.form == GemmForm::swapped;
   Operands<T> in = operands(s, swapped, a, b);
   if (packed) {
@@ -261,8 +308,10 @@ void gemm_tile(const GemmPlan& plan, const GemmShape& s, int64_t tile, const T* 
     in.right.packed_cols = round_up(swapped ? s.m : s.n, kWidth<T>);
     in.right.packed_first = swapped ? at.row : at.col;
   }
-  if (swapped) swapped_product<T, Op>(at.cols, at.rows, s.k, in.left, in.right, c, ldc, finish);
-  else outer_product<T, Op>(at.rows, at.cols, s.k, in.left, in.right, c, ldc, finish);
+  if (swapped)
+    swapped_product<T, Op>(at.cols, at.rows, s.k, in.left, in.right, c, ldc, finish);
+  else
+    outer_product<T, Op>(at.rows, at.cols, s.k, in.left, in.right, c, ldc, finish);
 }
 
 template <class T>
@@ -282,14 +331,14 @@ void gemm_tiny(const GemmShape& s, const T* a, const T* b, T* c, const Finish<T>
       for (int64_t j = 0; j < s.n; j += step) {
         const int cols = int(std::min<int64_t>(step, s.n - j));
         micro::dot_function<T, micro::MultiplyAdd<T>>(rows, cols)({.k = s.k,
-                                            .a = a + i * s.lda,
-                                            .lda = s.lda,
-                                            .b = b + j * s.ldb,
-                                            .ldb = s.ldb,
-                                            .c = c + i * s.ldc + j,
-                                            .ldc = s.ldc,
-                                            .cols = cols,
-                                            .finish = finish_at(j)});
+                                                                   .a = a + i * s.lda,
+                                                                   .lda = s.lda,
+                                                                   .b = b + j * s.ldb,
+                                                                   .ldb = s.ldb,
+                                                                   .c = c + i * s.ldc + j,
+                                                                   .ldc = s.ldc,
+                                                                   .cols = cols,
+                                                                   .finish = finish_at(j)});
       }
     }
     return;
@@ -309,20 +358,20 @@ void gemm_tiny(const GemmShape& s, const T* a, const T* b, T* c, const Finish<T>
     for (int64_t j = 0; j < s.n; j += most * kW) {
       const int64_t cols = std::min<int64_t>(most * kW, s.n - j), vecs = ceil_div(cols, kW);
       micro::outer_function<T, micro::MultiplyAdd<T>>(rows, int(vecs))({.k = s.k,
-                                                 .a = a + i * a_row,
-                                                 .a_row = a_row,
-                                                 .a_step = a_step,
-                                                 .b = right + j,
-                                                 .b_step = b_step,
-                                                 .c = c + i * s.ldc + j,
-                                                 .ldc = s.ldc,
-                                                 .last = int(cols - (vecs - 1) * kW),
-                                                 .finish = finish_at(j)});
+                                                                        .a = a + i * a_row,
+                                                                        .a_row = a_row,
+                                                                        .a_step = a_step,
+                                                                        .b = right + j,
+                                                                        .b_step = b_step,
+                                                                        .c = c + i * s.ldc + j,
+                                                                        .ldc = s.ldc,
+                                                                        .last = int(cols - (vecs - 1) * kW),
+                                                                        .finish = finish_at(j)});
     }
   }
 }
 
-#define TENREC_GEMM_TILE(T, Op)                                                                                \
+#define TENREC_GEMM_TILE(T, Op)                                                                               \
   template void gemm_tile<T, Op>(const GemmPlan&, const GemmShape&, int64_t, const T*, const T*, T*, int64_t, \
                                  const T*, const Finish<T>&);
 #define TENREC_GEMM_NATIVE(T)                                                                  \

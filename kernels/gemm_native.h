@@ -1,4 +1,5 @@
-// Tenrec's own matrix product for f32, f64 and pairs of bf16: packed panels and register tiles (gemm_micro.h). Internal.
+// Tenrec's own matrix product for f32, f64 and pairs of bf16: packed panels and register tiles (gemm_micro.h).
+// Internal.
 //
 // An element's sum runs over k in an order that depends on the shape of the whole product alone, so tiles may go to any
 // thread. Where the target has no fused multiply-add in vectors, kHaveNative is false and Eigen multiplies.
@@ -29,7 +30,9 @@ void gemm_tile(const GemmPlan& plan, const GemmShape& shape, int64_t tile, const
                const T* packed, const micro::Finish<T>& finish);
 
 // The whole product at once, for a handful of elements: no plan, no tiles.
-template <class T> bool is_tiny(const GemmShape& shape);
-template <class T> void gemm_tiny(const GemmShape& shape, const T* a, const T* b, T* c, const micro::Finish<T>& finish);
+template <class T>
+bool is_tiny(const GemmShape& shape);
+template <class T>
+void gemm_tiny(const GemmShape& shape, const T* a, const T* b, T* c, const micro::Finish<T>& finish);
 
 }  // namespace tenrec::kernels

@@ -48,7 +48,8 @@ GemmPlan plan_gemm(const GemmShape& s, GemmForm form) {
   };
   // A vector operand in place is best read by one tile alone: columns are cut first. One that is packed for all tiles
   // together is best read by many.
-  const bool pack_once = form != GemmForm::dot && (turned || (bad_stride<T>(swapped ? s.lda : s.ldb) && rows > kMostRows));
+  const bool pack_once =
+      form != GemmForm::dot && (turned || (bad_stride<T>(swapped ? s.lda : s.ldb) && rows > kMostRows));
   cut(rows, ceil_div(rows, kMostRows), row_unit);
   cut(cols, ceil_div(cols, kMostCols), col_unit);
   const int64_t shortest[2][4][2] = {{{256, 192}, {64, 192}, {64, 96}, {2 * kRows, kPanel<T>}},
@@ -67,7 +68,7 @@ GemmPlan plan_gemm(const GemmShape& s, GemmForm form) {
   plan.col_tiles = ceil_div(s.n, plan.tile_n);
   if (pack_once && rows < all_rows) {
     plan.packed = std::max<int64_t>(s.k, 1) * round_up(all_cols, kWidth<T>);
-    plan.pack_parts = ceil_div(all_cols, kPanel<T>);
+    plan.pack_parts = ceil_div(all_cols, kPackCols<T>);
   }
   return plan;
 }

@@ -37,23 +37,38 @@ struct GemmPlan {
 };
 
 // T is the type of the elements as they are loaded, float or double.
-template <class T> GemmPlan plan_gemm(const GemmShape& shape);
-template <class T> GemmPlan plan_gemm(const GemmShape& shape, GemmForm form);
+template <class T>
+GemmPlan plan_gemm(const GemmShape& shape);
+template <class T>
+GemmPlan plan_gemm(const GemmShape& shape, GemmForm form);
 
 // k is summed in blocks of at most kDepth, so that what a register tile reads stays in the caches.
-template <class T> constexpr int64_t kDepth = 1536 / int64_t(sizeof(T));
-template <class T> Parts depth_parts(int64_t k) { return Parts(std::max<int64_t>(k, 1), kDepth<T>); }
+template <class T>
+constexpr int64_t kDepth = 1536 / int64_t(sizeof(T));
+template <class T>
+Parts depth_parts(int64_t k) {
+  return Parts(std::max<int64_t>(k, 1), kDepth<T>);
+}
 
 // A packed panel of the operand that is read as vectors: so many columns, rows one after the other.
-template <class T> constexpr int64_t kPanel = int64_t(micro::kVecs) * micro::kWidth<T>;
+template <class T>
+constexpr int64_t kPanel = int64_t(micro::kVecs) * micro::kWidth<T>;
+
+// Columns that are packed together for all tiles.
+template <class T>
+constexpr int64_t kPackCols = 4 * kPanel<T>;
 
 // Rows that lie a multiple of this many bytes apart share a few sets of the cache and push each other out.
 constexpr int64_t kBadStride = 2048;
-template <class T> bool bad_stride(int64_t stride) { return stride * int64_t(sizeof(T)) % kBadStride == 0; }
+template <class T>
+bool bad_stride(int64_t stride) {
+  return stride * int64_t(sizeof(T)) % kBadStride == 0;
+}
 
 // Whether a copy of the vector operand, whose vectors do (turned) or do not lie across its rows, pays for m rows.
-template <class T> bool wants_packing(int64_t m, bool turned, int64_t stride) {
-  return turned || (m > 4 * micro::kRows && bad_stride<T>(stride));
+template <class T>
+bool wants_packing(int64_t m, bool turned, int64_t stride) {
+  return turned || (m > micro::kRows && bad_stride<T>(stride));
 }
 
 }  // namespace tenrec::kernels

@@ -29,10 +29,13 @@ struct CrossEntropy {
 };
 // The position of the first target that is neither a class nor ignored; -1 if there is none.
 int64_t first_bad_target(Cpu, const int64_t* targets, int64_t n, int64_t classes, int64_t ignore_index);
-// Per row: its loss, the weight of its class (0 if ignored) and log(sum(e^x)), in one pass.
-void cross_entropy(Cpu, const CrossEntropy& c, const View& x, const View& losses, const View& weights, const View& lse);
+// Per row: its loss, the weight of its class (0 if ignored), and in stats [rows, 2] the maximum and the sum of
+// e^(x - maximum), in one pass.
+void cross_entropy(Cpu, const CrossEntropy& c, const View& x, const View& losses, const View& weights,
+                   const View& stats);
 // dx = scale * (softmax(x) - target), weighted and smoothed; scale (the accumulator's type) has one element or one per
 // row.
-void cross_entropy_grad(Cpu, const CrossEntropy& c, const View& x, const View& lse, const View& scale, const View& dx);
+void cross_entropy_grad(Cpu, const CrossEntropy& c, const View& x, const View& stats, const View& scale,
+                        const View& dx);
 
 }  // namespace tenrec::kernels

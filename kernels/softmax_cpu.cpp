@@ -142,11 +142,20 @@ struct Target {
   double weight_of(int64_t k) const { return weight ? double(weight[k]) : 1.0; }
 };
 
-// Sum of weight_k (shift - x_k).
+double weight_sum(const CrossEntropy& c, int64_t n, DType dtype) {
+  if (!c.weight) return double(n);
+  double sum = 0;
+  visit_real(dtype, [&](auto zero) {
+    for (int64_t k = 0; k < n; ++k) sum += double(static_cast<const decltype(zero)*>(c.weight)[k]);
+  });
+  return sum;
+}
+
+// Sum of weight_k (m - x_k).
 template <class T>
-Wide<T> spread_sum(const T* x, const T* weight, T shift, int64_t n) {
+Wide<T> spread_sum(const T* x, const T* weight, T m, int64_t n) {
   using P = TreePack<T>;
-  const P s(shift);
+  const P s(m);
   if (weight)
     return sum_row<T>(
         n, [=](P v, P w) { return (s - v) * w; }, x, weight);
@@ -154,83 +163,91 @@ Wide<T> spread_sum(const T* x, const T* weight, T shift, int64_t n) {
       n, [=](P v) { return s - v; }, x);
 }
 
+// What a row's softmax is made of.
 template <class T>
-void loss_row(const CrossEntropy& c, const T* x, int64_t n, int64_t r, T* loss, T* weight, T* lse) {
+struct RowStats {
+  T max = 0, sum = 1;
+};
+
+template <class T>
+void loss_row(const CrossEntropy& c, const T* x, int64_t n, int64_t r, double all_weights, T* loss, T* weight,
+              RowStats<T>* stats) {
   const int64_t target = c.targets[r];
   const Target<T> t(c, n);
-  T m = 0;
+  RowStats<T> row;
   Wide<T> log_sum = 0;
   if (c.from_logits) {
-    m = row_max(x, n);
-    log_sum = std::log(sum_of_exp<T>(x, m, n, nullptr));
+    row.max = row_max(x, n);
+    const Wide<T> sum = sum_of_exp<T>(x, row.max, n, nullptr);
+    row.sum = T(sum);
+    log_sum = std::log(sum);
   }
-  lse[r] = T(m + log_sum);
+  stats[r] = row;
   if (target == c.ignore_index) {
     loss[r] = weight[r] = 0;
     return;
   }
   const double w = t.weight_of(target);
-  double total = t.picked * w * double((Wide<T>(m) - Wide<T>(x[target])) + log_sum);
-  if (t.spread != 0) total += t.spread * double(spread_sum(x, t.weight, lse[r], n));
+  double total = t.picked * w * double((Wide<T>(row.max) - Wide<T>(x[target])) + log_sum);
+  if (t.spread != 0) total += t.spread * (double(spread_sum(x, t.weight, row.max, n)) + all_weights * double(log_sum));
   loss[r] = T(total);
   weight[r] = T(w);
 }
 
 template <class T>
-void loss_grad_row(const CrossEntropy& c, const T* x, int64_t n, int64_t r, T lse, T scale, double weight_sum, T* dx) {
+void loss_grad_row(const CrossEntropy& c, const T* x, int64_t n, int64_t r, RowStats<T> row, T scale,
+                   double all_weights, T* dx) {
   using P = TreePack<T>;
   const int64_t target = c.targets[r];
   if (target == c.ignore_index || !c.from_logits) std::fill_n(dx, n, T(0));
   if (target == c.ignore_index) return;
   const Target<T> t(c, n);
-  const double picked = t.picked * t.weight_of(target), share = picked + t.spread * weight_sum;
-  const P log_sum(lse), factor(T(double(scale) * share)), spread(T(double(scale) * t.spread));
-  const auto probability = [=](P v) { return exp(v - log_sum) * factor; };
-  if (c.from_logits) {
-    if (t.spread == 0)
-      map_row(n, dx, probability, x);
-    else if (!t.weight)
-      map_row(
-          n, dx, [=](P v) { return probability(v) - spread; }, x);
-    else
-      map_row(
-          n, dx, [=](P v, P w) { return probability(v) - spread * w; }, x, t.weight);
-    // Near one, e^(x - lse) - 1 must not be formed from a rounded product.
-    const double rest = double(exp(T(x[target] - lse))) * share - picked - t.spread * t.weight_of(target);
-    dx[target] = T(double(scale) * rest);
+  const double picked = t.picked * t.weight_of(target), share = picked + t.spread * all_weights;
+  if (!c.from_logits) {
+    dx[target] = T(-double(scale) * picked);
     return;
   }
-  if (t.spread != 0)
-    for (int64_t k = 0; k < n; ++k) dx[k] = T(-double(scale) * t.spread * t.weight_of(k));
-  dx[target] = T(-double(scale) * (picked + t.spread * t.weight_of(target)));
+  const P m(row.max), factor(T(double(scale) * share / double(row.sum))), spread(T(double(scale) * t.spread));
+  const auto probability = [=](P v) { return exp(v - m) * factor; };
+  if (t.spread == 0)
+    map_row(n, dx, probability, x);
+  else if (!t.weight)
+    map_row(
+        n, dx, [=](P v) { return probability(v) - spread; }, x);
+  else
+    map_row(
+        n, dx, [=](P v, P w) { return probability(v) - spread * w; }, x, t.weight);
+  // Of the class itself: near probability one, the difference must not be formed from a rounded product.
+  const double p = double(exp(T(x[target] - row.max))) / double(row.sum);
+  dx[target] = T(double(scale) * (p * share - picked - t.spread * t.weight_of(target)));
 }
 
 }  // namespace
 
 void cross_entropy(Cpu, const CrossEntropy& c, const View& x, const View& losses, const View& weights,
-                   const View& lse) {
+                   const View& stats) {
   visit_real(x.dtype, [&](auto zero) {
     using T = decltype(zero);
     const RowSpace s(x, c.dim);
+    const double all_weights = weight_sum(c, s.n, dtype_of<T>);
+    auto* row_stats = static_cast<RowStats<T>*>(stats.data);
     for_rows<T, 1>(s, {x}, 1, [&](const std::array<T*, 1>& rows, int64_t r) {
-      loss_row<T>(c, rows[0], s.n, r, losses.as<T>(), weights.as<T>(), lse.as<T>());
+      loss_row<T>(c, rows[0], s.n, r, all_weights, losses.as<T>(), weights.as<T>(), row_stats);
     });
   });
 }
 
-void cross_entropy_grad(Cpu, const CrossEntropy& c, const View& x, const View& lse, const View& scale, const View& dx) {
+void cross_entropy_grad(Cpu, const CrossEntropy& c, const View& x, const View& stats, const View& scale,
+                        const View& dx) {
   visit_real(x.dtype, [&](auto zero) {
     using T = decltype(zero);
     const RowSpace s(x, c.dim);
-    double weight_sum = double(s.n);
-    if (c.weight) {
-      weight_sum = 0;
-      for (int64_t k = 0; k < s.n; ++k) weight_sum += double(static_cast<const T*>(c.weight)[k]);
-    }
+    const double all_weights = weight_sum(c, s.n, dtype_of<T>);
+    const auto* row_stats = static_cast<const RowStats<T>*>(stats.data);
     const T* factor = scale.as<T>();
     const bool one = scale.numel == 1;
     for_rows<T, 2>(s, {x, dx}, 1, [&](const std::array<T*, 2>& rows, int64_t r) {
-      loss_grad_row<T>(c, rows[0], s.n, r, lse.as<T>()[r], factor[one ? 0 : r], weight_sum, rows[1]);
+      loss_grad_row<T>(c, rows[0], s.n, r, row_stats[r], factor[one ? 0 : r], all_weights, rows[1]);
     });
   });
 }

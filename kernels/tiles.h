@@ -1,4 +1,5 @@
-// How kernels cut work into parts: by the shape alone, so that results do not depend on the number of threads. Internal.
+// How kernels cut work into parts: by the shape alone, so that results do not depend on the number of threads.
+// Internal.
 #pragma once
 
 #include <algorithm>
@@ -28,14 +29,17 @@ class Parts {
 struct SumChunks {
   int64_t each, count;
 
-  template <class T> static SumChunks of(int64_t n, int64_t size) {
+  template <class T>
+  static SumChunks of(int64_t n, int64_t size) {
     constexpr int64_t kMostChunks = 16, kMostBytes = 4 << 20;
-    const int64_t most = std::clamp<int64_t>(kMostBytes / std::max<int64_t>(1, size * int64_t(sizeof(T))), 1, kMostChunks);
+    const int64_t most =
+        std::clamp<int64_t>(kMostBytes / std::max<int64_t>(1, size * int64_t(sizeof(T))), 1, kMostChunks);
     const int64_t each = ceil_div(n, most);
     return {each, ceil_div(n, each)};
   }
   // Leaves the sum of the `count` arrays that lie one after the other in the first.
-  template <class T> void add_up(T* sums, int64_t size) const {
+  template <class T>
+  void add_up(T* sums, int64_t size) const {
     for (int64_t chunk = 1; chunk < count; ++chunk)
       for (int64_t i = 0; i < size; ++i) sums[i] += sums[chunk * size + i];
   }

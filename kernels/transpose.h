@@ -29,8 +29,8 @@ void transpose_matrix(const T* from, int64_t stride, int64_t rows, int64_t cols,
       }
       const int some_cols = int(std::min<int64_t>(kW, cols - j));
       const micro::Lanes<T> in{some_cols};
-      micro::unrolled<kW>(
-          [&](auto q) TENREC_MELT { square[q] = q < some_rows ? in.load(source + q * stride) : P(T(0)); });
+      micro::unrolled<kW>([&](auto q)
+                              TENREC_MELT { square[q] = q < some_rows ? in.load(source + q * stride) : P(T(0)); });
       micro::transpose(square);
       micro::unrolled<kW>([&](auto q) TENREC_MELT {
         if (q < some_cols) out.store(target + q * to_stride, square[q]);

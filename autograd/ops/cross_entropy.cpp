@@ -23,7 +23,8 @@ struct IndexLoss {
   Tensor target;       // contiguous i64
   Tensor weight;       // of the accumulator's dtype, or undefined
   Tensor row_weights;  // of each row's class, 0 where ignored
-  Tensor lse, total;   // log-sum-exp of each row; the sum of row_weights
+  Tensor stats;        // [rows, 2], of the kernel
+  Tensor total;        // the sum of row_weights
 
   kernels::CrossEntropy arguments() const {
     return {dim,
@@ -89,10 +90,10 @@ Tensor compose(const IndexLoss& loss, const Tensor& x) {
 
 Tensor gradient(const IndexLoss& loss, const Tensor& x, const Tensor& dy) {
   const Tensor from = detail::contiguous_data(x), dx = empty_like(x);
-  Tensor scale = contiguous(dy.detach().to(loss.lse.dtype()));
+  Tensor scale = contiguous(dy.detach().to(loss.stats.dtype()));
   if (loss.options.reduction == Reduction::mean) scale = scale / loss.total;
   dispatch(loss.name, x.device(), [&](auto device) {
-    kernels::cross_entropy_grad(device, loss.arguments(), view(from), view(loss.lse), view(scale), view(dx));
+    kernels::cross_entropy_grad(device, loss.arguments(), view(from), view(loss.stats), view(scale), view(dx));
   });
   return dx;
 }
@@ -112,10 +113,10 @@ Tensor index_loss(const char* name, bool from_logits, const Tensor& x, const Ten
     const Tensor from = detail::contiguous_data(x);
     const Tensor losses = detail::empty_of(target.shape(), accumulator(x), x.device());
     loss.row_weights = empty_like(losses);
-    loss.lse = empty_like(losses);
+    loss.stats = detail::empty_of({losses.numel(), 2}, losses.dtype(), x.device());
     dispatch(name, x.device(), [&](auto device) {
       kernels::cross_entropy(device, loss.arguments(), view(from), view(losses), view(loss.row_weights),
-                             view(loss.lse));
+                             view(loss.stats));
     });
     y = losses;
     if (options.reduction != Reduction::none) y = sum(losses);

@@ -229,12 +229,16 @@ Tensor logaddexp2(const Tensor& a, const Tensor& b) {
 }
 
 Tensor xlogy(const Tensor& a, const Tensor& b) {
-  return record(
-      "xlogy", {a, b}, zip("xlogy", kernels::Xlogy(), a, b), save_inputs,
-      [](const Saved& s, const Tensor& dy, Needs needs) {
-        const Tensor u = s.input(0), v = s.input(1);
-        return Grads{needs[0] ? dy * xlogy(ne(u, 0).to(dy.dtype()), v) : Tensor(), needs[1] ? dy * (u / v) : Tensor()};
-      });
+  return record("xlogy", {a, b}, zip("xlogy", kernels::Xlogy(), a, b), save_inputs,
+                [](const Saved& s, const Tensor& dy, Needs needs) {
+                  const Tensor u = s.input(0), v = s.input(1);
+                  Tensor da;
+                  if (needs[0]) {
+                    const Tensor flat = logical_and(eq(u, 0), le(v, 0));
+                    da = dy * where(flat, 0, log(where(flat, 1, v)));
+                  }
+                  return Grads{da, needs[1] ? dy * (u / v) : Tensor()};
+                });
 }
 Tensor xlogy(const Tensor& a, Scalar b) { return xlogy(a, number_for(a, b)); }
 Tensor xlogy(Scalar a, const Tensor& b) { return xlogy(number_for(b, a), b); }

@@ -204,7 +204,7 @@ void add_kinks(const Add& add) {
     std::vector<double> at, slope;
   } table[] = {
       {"relu", relu, {-1, -0.0, 0, 1, kNan}, {0, 0, 0, 1, 1}},
-      {"hardtanh", relu6, {-1, 0, 1, 6, 7, kNan}, {0, 0, 1, 0, 0, 1}},
+      {"hardtanh", relu6, {-1, 0, 1, 6, 7, kNan}, {0, 0, 1, 0, 0, 0}},
       {"leaky_relu", [](const Tensor& x) { return leaky_relu(x); }, {-1, 0, 1}, {0.01, 0.01, 1}},
       {"hardtanh", [](const Tensor& x) { return hardtanh(x); }, {-2, -1, 0, 1, 2}, {0, 0, 1, 0, 0}},
       {"hardsigmoid", hardsigmoid, {-4, -3, 0, 3, 4}, {0, 0, 1.0 / 6, 0, 0}},
@@ -212,7 +212,7 @@ void add_kinks(const Add& add) {
       {"softshrink", [](const Tensor& x) { return softshrink(x); }, {-1, -0.5, 0, 0.5, 1}, {1, 0, 0, 0, 1}},
       {"threshold", [](const Tensor& x) { return threshold(x, 0.5, 9); }, {0, 0.5, 1}, {0, 0, 1}},
       {"elu", [](const Tensor& x) { return elu(x, 0.5); }, {0, 1}, {0.5, 1}},
-      {"hardswish", hardswish, {-4, -3, 0, 3, 4}, {0, -0.5, 0.5, 1.5, 1}},
+      {"hardswish", hardswish, {-4, -3, 0, 3, 4}, {0, -0.5, 0.5, 1, 1}},
       {"softplus", [](const Tensor& x) { return softplus(x, 1, 2); }, {2, 2.5}, {logistic(2), 1}},
       {"gelu", [](const Tensor& x) { return gelu(x); }, {-1e4, -40, 40, 1e4}, {0, 0, 1, 1}},
       {"gelu", [](const Tensor& x) { return gelu(x, GeluApproximation::tanh); }, {-1e4, -40, 40, 1e4}, {0, 0, 1, 1}},

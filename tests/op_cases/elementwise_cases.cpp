@@ -494,11 +494,11 @@ void add_ties(const Add& add) {
        .differentiable = false});
   add({.op = "xlogy",
        .variant = "gradient at 0",
-       .inputs = {given({0, 2}), given({0.5, 4})},
+       .inputs = {given({0, 2, 0}), given({0.5, 4, -1})},
        .f = gradient_of(op_of(Binary(xlogy))),
        .reference =
            [](std::span<const Array>) {
-             return std::vector<Array>{{{2}, {0, std::log(4.0)}}, {{2}, {0, 0.5}}};
+             return std::vector<Array>{{{3}, {std::log(0.5), std::log(4.0), 0}}, {{3}, {0, 0.5, -0.0}}};
            },
        .differentiable = false});
 }

@@ -1,0 +1,440 @@
+// Every example program, shortened, as a user starts it: a process of its own in a fresh folder. What it prints, the
+// files it leaves, and what it says when something is wrong.
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <csignal>
+#include <filesystem>
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <sstream>
+
+#include "support/files.h"
+#include "tenrec/tenrec.h"
+
+namespace tenrec {
+namespace {
+
+using nlohmann::json;
+using testing::Bytes;
+using testing::slurp;
+using testing::spit;
+using testing::TempFolder;
+using Arguments = std::vector<std::string>;
+
+constexpr auto kLimit = std::chrono::seconds(120);
+
+struct Outcome {
+  int status = -1;  // of exit; -1000 - signal if one ended it
+  std::string out, err;
+
+  std::vector<std::string> lines() const {
+    std::istringstream in(out);
+    std::vector<std::string> all;
+    for (std::string line; std::getline(in, line);) all.push_back(line);
+    return all;
+  }
+  // The object on the last line of stdout.
+  json result() const {
+    const auto all = lines();
+    json value = all.empty() ? json() : json::parse(all.back(), nullptr, false);
+    EXPECT_TRUE(value.is_object()) << out << err;
+    return value.is_object() ? value : json::object();
+  }
+  std::string sha() const { return result().value("weights_sha256", ""); }
+};
+
+struct Conditions {
+  int64_t file_limit = 0;                                                     // largest file it may write; 0: any
+  std::vector<std::pair<std::string, std::string>> environment = {};          // set for it
+  std::function<void(pid_t, const std::string& out_so_far)> watch = nullptr;  // called whenever it has printed
+};
+
+std::string program(const std::string& name) { return std::string(TENREC_BINARY_DIR) + "/examples/" + name; }
+
+class Child {
+ public:
+  Child(const std::string& folder, const std::string& name, const Arguments& arguments, const Conditions& conditions) {
+    int out[2], err[2];
+    if (pipe2(out, O_CLOEXEC) != 0 || pipe2(err, O_CLOEXEC) != 0) throw std::runtime_error("pipe");
+    const std::string path = program(name);
+    std::vector<char*> argv{const_cast<char*>(path.c_str())};
+    for (const std::string& a : arguments) argv.push_back(const_cast<char*>(a.c_str()));
+    argv.push_back(nullptr);
+    pid_ = fork();
+    if (pid_ == 0) {
+      dup2(out[1], STDOUT_FILENO);
+      dup2(err[1], STDERR_FILENO);
+      if (chdir(folder.c_str()) != 0) _exit(126);
+      for (const auto& [key, value] : conditions.environment) setenv(key.c_str(), value.c_str(), 1);
+      if (conditions.file_limit > 0) {  // as on a full disk, write() fails; the signal is left out
+        const auto bytes = rlim_t(conditions.file_limit);
+        const rlimit limit{bytes, bytes};
+        signal(SIGXFSZ, SIG_IGN);
+        setrlimit(RLIMIT_FSIZE, &limit);
+      }
+      execv(path.c_str(), argv.data());
+      _exit(127);
+    }
+    close(out[1]);
+    close(err[1]);
+    out_ = out[0];
+    err_ = err[0];
+  }
+  ~Child() {
+    close(out_);
+    close(err_);
+  }
+  Child(const Child&) = delete;
+  Child& operator=(const Child&) = delete;
+
+  Outcome wait(const Conditions& conditions) {
+    Outcome outcome;
+    const auto end = std::chrono::steady_clock::now() + kLimit;
+    pollfd fds[] = {{out_, POLLIN, 0}, {err_, POLLIN, 0}};
+    while (fds[0].fd >= 0 || fds[1].fd >= 0) {
+      if (std::chrono::steady_clock::now() > end) {
+        ADD_FAILURE() << "not ended after " << kLimit.count() << " s: " << outcome.out << outcome.err;
+        kill(pid_, SIGKILL);
+        break;
+      }
+      poll(fds, 2, 200);
+      for (pollfd& fd : fds) {
+        if (fd.fd < 0 || !(fd.revents & (POLLIN | POLLHUP))) continue;
+        char buffer[4096];
+        const ssize_t n = read(fd.fd, buffer, sizeof buffer);
+        if (n > 0)
+          (&fd == fds ? outcome.out : outcome.err).append(buffer, size_t(n));
+        else
+          fd.fd = -1;
+        if (n > 0 && &fd == fds && conditions.watch) conditions.watch(pid_, outcome.out);
+      }
+    }
+    int status = 0;
+    waitpid(pid_, &status, 0);
+    outcome.status = WIFEXITED(status) ? WEXITSTATUS(status) : -1000 - WTERMSIG(status);
+    return outcome;
+  }
+
+ private:
+  pid_t pid_ = 0;
+  int out_ = -1, err_ = -1;
+};
+
+Outcome run(const TempFolder& folder, const std::string& name, const Arguments& arguments,
+            const Conditions& conditions = {}) {
+  return Child(folder.path(), name, arguments, conditions).wait(conditions);
+}
+
+Outcome succeed(const TempFolder& folder, const std::string& name, const Arguments& arguments,
+                const Conditions& conditions = {}) {
+  Outcome outcome = run(folder, name, arguments, conditions);
+  EXPECT_EQ(outcome.status, 0) << outcome.err;
+  EXPECT_EQ(outcome.err, "");
+  return outcome;
+}
+
+// Exit status not 0, no result, one line on stderr with all of `parts`, and no file that was not there before.
+void expect_one_line_error(const TempFolder& folder, const std::string& name, const Arguments& arguments,
+                           const std::vector<std::string>& parts, const Conditions& conditions = {}) {
+  const auto before = folder.list();
+  const Outcome outcome = run(folder, name, arguments, conditions);
+  EXPECT_GT(outcome.status, 0) << outcome.out << outcome.err;
+  EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1) << outcome.err;
+  for (const std::string& part : parts) EXPECT_CONTAINS(outcome.err, part);
+  EXPECT_EQ(outcome.out.find('{'), std::string::npos) << outcome.out;
+  EXPECT_EQ(folder.list(), before);
+}
+
+// What the last line of a program that trains must hold, and that it makes sense.
+void expect_report(const json& report, const std::string& example, const std::string& data) {
+  for (const char* key : {"example", "model", "data", "device", "threads", "seed", "epochs", "steps", "train_loss",
+                          "test_accuracy", "seconds", "samples_per_second", "peak_rss_mb", "weights_sha256"})
+    EXPECT_TRUE(report.contains(key)) << example << " reports no " << key << ": " << report;
+  EXPECT_EQ(report.value("example", ""), example);
+  EXPECT_EQ(report.value("data", ""), data);
+  EXPECT_EQ(report.value("device", ""), "cpu");
+  EXPECT_GT(report.value("steps", 0), 0);
+  for (const char* key : {"seconds", "samples_per_second", "peak_rss_mb", "train_loss"})
+    EXPECT_GT(report.value(key, -1.0), 0) << key;
+  const double accuracy = report.value("test_accuracy", -1.0);
+  EXPECT_TRUE(accuracy >= 0 && accuracy <= 100) << accuracy;
+  const std::string sha = report.value("weights_sha256", "");
+  EXPECT_EQ(sha.size(), 64u);
+  EXPECT_EQ(sha.find_first_not_of("0123456789abcdef"), std::string::npos) << sha;
+}
+
+void expect_picture(const std::string& path) {
+  const Picture picture = read_png(path);
+  ASSERT_GE(picture.width, 100) << path;
+  ASSERT_GE(picture.height, 100) << path;
+  const std::set<uint8_t> shades(picture.pixels.begin(), picture.pixels.end());
+  EXPECT_GT(shades.size(), 3u) << path << " is a blank";
+}
+
+void put_be32(Bytes& out, int64_t value) {
+  for (int shift = 24; shift >= 0; shift -= 8) out.push_back(uint8_t(value >> shift));
+}
+
+Bytes idx(const std::vector<int64_t>& shape, const std::vector<uint8_t>& data) {
+  Bytes out{0, 0, 8, uint8_t(shape.size())};
+  for (const int64_t n : shape) put_be32(out, n);
+  out.insert(out.end(), data.begin(), data.end());
+  return out;
+}
+
+// A folder with few digits under MNIST's names, half of the files compressed.
+void write_tiny_mnist(const std::string& folder, int64_t train_count = 320, int64_t test_count = 100) {
+  std::filesystem::create_directories(folder);
+  for (const Split split : {Split::train, Split::test}) {
+    const int64_t n = split == Split::train ? train_count : test_count;
+    const ImageSet set = make_digits(split, kDigitSeed, 0, n);
+    const std::string base = folder + (split == Split::train ? "/train" : "/t10k");
+    spit(base + "-images-idx3-ubyte", idx({n, 28, 28}, set.pixels));
+    spit(base + "-labels-idx1-ubyte.gz", testing::gzip(idx({n}, set.labels)));
+  }
+}
+
+class Examples : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (!std::filesystem::exists(program("mnist"))) GTEST_SKIP() << "skipped, the examples are not built";
+  }
+  Arguments tiny(Arguments more, const std::string& model = "mlp") {
+    if (!std::filesystem::exists(data_)) write_tiny_mnist(data_);
+    Arguments all{"--data", data_, "--model", model, "--quiet"};
+    all.insert(all.end(), more.begin(), more.end());
+    return all;
+  }
+  TempFolder folder_, data_folder_;
+  std::string data_ = data_folder_ / "tiny";
+};
+
+TEST_F(Examples, TensorTour) {
+  const Outcome outcome = succeed(folder_, "tensor_tour", {});
+  const json report = outcome.result();
+  EXPECT_EQ(report.value("example", ""), "tensor_tour");
+  EXPECT_EQ(report.value("live_tensors", -1), 0);
+  EXPECT_CONTAINS(outcome.out, "matmul: ");  // the errors that it shows
+  EXPECT_EQ(succeed(folder_, "tensor_tour", {}).out, outcome.out);
+  EXPECT_NE(succeed(folder_, "tensor_tour", {"--seed", "2"}).out, outcome.out);
+}
+
+TEST_F(Examples, Xor) {
+  const Outcome outcome = succeed(folder_, "xor", {"--picture", "xor.png"});
+  const json report = outcome.result();
+  expect_report(report, "xor", report.value("data", "none"));
+  EXPECT_EQ(report.value("test_accuracy", 0.0), 100);
+  EXPECT_LT(report.value("train_loss", 1.0), 0.05);
+  expect_picture(folder_ / "xor.png");
+  EXPECT_GT(outcome.lines().size(), 1u);
+  EXPECT_EQ(succeed(folder_, "xor", {"--quiet"}).lines().size(), 1u);
+}
+
+TEST_F(Examples, Overfit) {
+  const json report = succeed(folder_, "overfit", {"--epochs", "5", "--picture", "curves.png"}).result();
+  expect_report(report, "overfit", "digits");
+  EXPECT_EQ(report.value("runs", json::array()).size(), 4u);
+  expect_picture(folder_ / "curves.png");
+}
+
+TEST_F(Examples, MnistOnDigits) {
+  for (const char* model : {"mlp", "lenet", "cnn"}) {
+    const bool pictured = std::string(model) == "mlp";
+    Arguments arguments{"--model", model, "--train-size", "640", "--epochs", "1"};
+    if (pictured) arguments.insert(arguments.end(), {"--picture", "wrong.png"});
+    const Outcome outcome = succeed(folder_, "mnist", arguments);
+    const json report = outcome.result();
+    expect_report(report, "mnist", "digits");
+    EXPECT_EQ(report.value("model", ""), model);
+    EXPECT_EQ(report.value("epochs", 0), 1);
+    EXPECT_EQ(report.value("steps", 0), 10);
+    EXPECT_GT(report.value("test_accuracy", 0.0), 20) << model << " learned nothing";
+    EXPECT_LT(report.value("train_loss", 9.0), 2.4);
+    EXPECT_CONTAINS(outcome.out, "epoch 1/1");  // a line an epoch in a pipe, and no bar
+    EXPECT_EQ(outcome.out.find('\r'), std::string::npos);
+    if (pictured) expect_picture(folder_ / "wrong.png");
+  }
+}
+
+TEST_F(Examples, SameSeedSameWeightsAnotherSeedOthers) {
+  const std::string first = succeed(folder_, "mnist", tiny({"--epochs", "2"})).sha();
+  EXPECT_EQ(succeed(folder_, "mnist", tiny({"--epochs", "2"})).sha(), first);
+  EXPECT_NE(succeed(folder_, "mnist", tiny({"--epochs", "2", "--seed", "2"})).sha(), first);
+}
+
+TEST_F(Examples, WeightsDoNotDependOnTheThreads) {
+  for (const char* model : {"mlp", "lenet", "cnn"}) {
+    std::set<std::string> seen;
+    for (const char* threads : {"1", "2", "3", "4", "8"}) {
+      const json report = succeed(folder_, "mnist", tiny({"--steps", "4", "--threads", threads}, model)).result();
+      EXPECT_EQ(report.value("threads", 0), std::stoi(threads));
+      seen.insert(report.value("weights_sha256", std::string("none")));
+    }
+    EXPECT_EQ(seen.size(), 1u) << model;
+  }
+}
+
+TEST_F(Examples, ResumedRunEndsAsAnUninterruptedOne) {
+  for (const char* model : {"mlp", "cnn"}) {  // the cnn draws dropout masks
+    const json whole = succeed(folder_, "mnist", tiny({"--epochs", "3"}, model)).result();
+    EXPECT_EQ(whole.value("steps", 0), 15);
+    const std::string state = std::string(model) + ".state";
+    // In the middle of the first epoch, at the end of the second.
+    const json early =
+        succeed(folder_, "mnist", tiny({"--epochs", "3", "--steps", "3", "--save", state}, model)).result();
+    EXPECT_EQ(early.value("steps", 0), 3);
+    EXPECT_NE(early["weights_sha256"], whole["weights_sha256"]);
+    succeed(folder_, "mnist", tiny({"--epochs", "3", "--steps", "10", "--resume", state, "--save", state}, model));
+    const json end = succeed(folder_, "mnist", tiny({"--epochs", "3", "--resume", state}, model)).result();
+    EXPECT_EQ(end["weights_sha256"], whole["weights_sha256"]) << model;
+    EXPECT_EQ(end["train_loss"], whole["train_loss"]) << model;
+    EXPECT_EQ(end["test_accuracy"], whole["test_accuracy"]) << model;
+    EXPECT_EQ(end["steps"], whole["steps"]);
+  }
+}
+
+// Sends `number` after the first line about an epoch.
+Conditions interrupt_with(int number) {
+  return {.watch = [number, sent = false](pid_t pid, const std::string& out) mutable {
+    if (sent || out.find("epoch 1/") == std::string::npos) return;
+    sent = true;
+    kill(pid, number);
+  }};
+}
+
+TEST_F(Examples, SignalsSaveAndSaySo) {
+  const std::string epochs = "400";
+  Arguments arguments = tiny({"--epochs", epochs});
+  std::erase(arguments, "--quiet");
+  const json whole = succeed(folder_, "mnist", arguments).result();
+  for (const int number : {SIGINT, SIGTERM}) {
+    const std::string state = "signal" + std::to_string(number);
+    Arguments saving = arguments;
+    saving.insert(saving.end(), {"--save", state});
+    const Outcome outcome = succeed(folder_, "mnist", saving, interrupt_with(number));
+    EXPECT_CONTAINS(outcome.out, "interrupted; the run is saved in " + state);
+    EXPECT_LT(outcome.result().value("steps", 0), whole.value("steps", 0)) << "it was over before the signal came";
+    EXPECT_TRUE(std::filesystem::exists(folder_ / state));
+    const Outcome resumed = succeed(folder_, "mnist", tiny({"--epochs", epochs, "--resume", state}));
+    EXPECT_EQ(resumed.result()["weights_sha256"], whole["weights_sha256"]);
+  }
+  EXPECT_CONTAINS(succeed(folder_, "mnist", arguments, interrupt_with(SIGINT)).out, "give --save FILE");
+}
+
+TEST_F(Examples, MissingOrBrokenDataIsOneLine) {
+  expect_one_line_error(folder_, "mnist", {"--data", folder_ / "nowhere"}, {folder_ / "nowhere", "not a folder"});
+  std::filesystem::create_directories(data_folder_ / "empty");
+  expect_one_line_error(folder_, "mnist", {"--data", data_folder_ / "empty"},
+                        {"train-images-idx3-ubyte", "does not exist", "--data"});
+  write_tiny_mnist(data_);
+  const std::string images = data_ + "/train-images-idx3-ubyte", labels = data_ + "/t10k-labels-idx1-ubyte.gz";
+  const Bytes good = slurp(images), good_labels = slurp(labels);
+
+  Bytes bytes(good.begin(), good.end() - 1000);  // truncated
+  spit(images, bytes);
+  expect_one_line_error(folder_, "mnist", tiny({}), {images, "320x28x28"});
+  bytes = good;  // not an IDX file
+  bytes[0] = 'P';
+  spit(images, bytes);
+  expect_one_line_error(folder_, "mnist", tiny({}), {images, "not an IDX file"});
+  bytes = good;  // promises 2^31 pictures
+  bytes[4] = 0x7f;
+  spit(images, bytes);
+  expect_one_line_error(folder_, "mnist", tiny({}), {images, "28x28"});
+  bytes = good;  // something behind the end
+  bytes.push_back(0);
+  spit(images, bytes);
+  expect_one_line_error(folder_, "mnist", tiny({}), {images});
+  spit(images, good);
+
+  bytes = good_labels;  // a flipped bit in what is compressed
+  bytes[bytes.size() / 2] ^= 0x10;
+  spit(labels, bytes);
+  expect_one_line_error(folder_, "mnist", tiny({}), {labels});
+  spit(labels, Bytes(good_labels.begin(), good_labels.end() - 12));
+  expect_one_line_error(folder_, "mnist", tiny({}), {labels});
+  spit(labels, good_labels);
+  succeed(folder_, "mnist", tiny({"--steps", "1"}));
+}
+
+TEST_F(Examples, WrongResumeFileIsOneLine) {
+  const std::string state = folder_ / "mlp.state";
+  expect_one_line_error(folder_, "mnist", tiny({"--resume", state}), {state});  // missing
+  succeed(folder_, "mnist", tiny({"--steps", "2", "--save", state}));
+  expect_one_line_error(folder_, "mnist", tiny({"--resume", state}, "lenet"), {state, "mnist mlp", "mnist lenet"});
+  expect_one_line_error(folder_, "mnist", tiny({"--resume", state, "--seed", "7"}), {state, "--seed 1"});
+  const Bytes good = slurp(state);
+  for (const size_t keep : {size_t(0), size_t(5), good.size() / 2, good.size() - 1}) {
+    spit(state, Bytes(good.begin(), good.begin() + std::ptrdiff_t(keep)));
+    expect_one_line_error(folder_, "mnist", tiny({"--resume", state}), {state});
+  }
+  spit(state, Bytes(1000, 'x'));
+  expect_one_line_error(folder_, "mnist", tiny({"--resume", state}), {state});
+  save_safetensors(state, {.tensors = {{"weight", zeros({3})}}, .metadata = {}});  // weights of something else
+  expect_one_line_error(folder_, "mnist", tiny({"--resume", state}), {state, "not a run state"});
+}
+
+TEST_F(Examples, SaveThatFailsLeavesWhatWasThere) {
+  const std::string state = folder_ / "run.state";
+  const Conditions full{.file_limit = 64 << 10};  // the state has 1.2 MB
+  expect_one_line_error(folder_, "mnist", tiny({"--steps", "2", "--save", state}), {state}, full);
+  expect_one_line_error(folder_, "mnist", tiny({"--steps", "2", "--save", folder_ / "no/such/run"}),
+                        {folder_ / "no/such/run", "No such file"});
+  succeed(folder_, "mnist", tiny({"--steps", "2", "--save", state}));
+  const Bytes before = slurp(state);
+  expect_one_line_error(folder_, "mnist", tiny({"--steps", "3", "--save", state}), {state}, full);
+  EXPECT_EQ(slurp(state), before);
+  std::filesystem::create_directories(folder_ / "taken");
+  expect_one_line_error(folder_, "mnist", tiny({"--steps", "2", "--save", folder_ / "taken"}), {folder_ / "taken"});
+  EXPECT_TRUE(std::filesystem::is_empty(folder_ / "taken"));
+  const Conditions fuller{.file_limit = 1 << 10};
+  expect_one_line_error(folder_, "xor", {"--quiet", "--steps", "2", "--picture", "xor.png"}, {"xor.png"}, fuller);
+  expect_one_line_error(folder_, "mnist", tiny({"--steps", "2", "--picture", "wrong.png"}), {"wrong.png"}, fuller);
+}
+
+TEST_F(Examples, CudaThatIsNotThereIsOneLine) {
+  bool built = true;
+  try {
+    zeros({1}, {.device = DeviceType::cuda});
+  } catch (const DeviceError&) {
+    built = false;
+  }
+  if (built) GTEST_SKIP() << "skipped, this build has CUDA";
+  for (const char* name : {"mnist", "xor", "overfit"})
+    expect_one_line_error(folder_, name, {"--device", "cuda"}, {name, "cuda", "TENREC_CUDA=OFF"});
+  expect_one_line_error(folder_, "mnist", {"--device", "gpu"}, {"gpu"});
+}
+
+TEST_F(Examples, DownloadWithoutANetworkIsOneLine) {
+  // A proxy that nobody serves: the answer comes at once and nothing leaves the machine.
+  const Conditions offline{.environment = {{"https_proxy", "http://127.0.0.1:9"},
+                                           {"HTTPS_PROXY", "http://127.0.0.1:9"},
+                                           {"all_proxy", "http://127.0.0.1:9"},
+                                           {"no_proxy", ""},
+                                           {"NO_PROXY", ""}}};
+  std::filesystem::create_directories(folder_ / "data");
+  expect_one_line_error(folder_, "mnist", {"--data", "data", "--download"}, {"--data"}, offline);
+  EXPECT_TRUE(std::filesystem::is_empty(folder_ / "data"));
+  expect_one_line_error(folder_, "mnist", {"--download"}, {"--data DIR"}, offline);
+}
+
+TEST_F(Examples, BadFlagsAreRefused) {
+  for (const Arguments& arguments : std::initializer_list<Arguments>{
+           {"--model", "vgg"}, {"--epochs", "0"}, {"--lr", "-1"}, {"--threads", "0"}, {"--no-such-flag"}}) {
+    const Outcome outcome = run(folder_, "mnist", arguments);
+    EXPECT_GT(outcome.status, 0) << arguments[0];
+    EXPECT_CONTAINS(outcome.err, arguments[0]);
+  }
+  EXPECT_CONTAINS(succeed(folder_, "mnist", {"--help"}).out, "--resume");
+}
+
+}  // namespace
+}  // namespace tenrec
