@@ -1,8 +1,8 @@
 #include "tenrec/autograd/anomaly.h"
 
 #include <atomic>
-#include <mutex>
 #include <map>
+#include <mutex>
 #include <string>
 
 #include "tenrec/autograd/ops_seen.h"
@@ -26,8 +26,10 @@ thread_local constinit OpListener::Callback* listener = nullptr;
 namespace detail {
 
 void set_observer(int bit, bool on) {
-  if (on) __atomic_or_fetch(&observers, bit, __ATOMIC_RELAXED);
-  else __atomic_and_fetch(&observers, ~bit, __ATOMIC_RELAXED);
+  if (on)
+    __atomic_or_fetch(&observers, bit, __ATOMIC_RELAXED);
+  else
+    __atomic_and_fetch(&observers, ~bit, __ATOMIC_RELAXED);
 }
 
 bool has_nan(const Tensor& t) {
@@ -73,7 +75,8 @@ std::vector<std::pair<std::string, int64_t>> ops_seen() {
   return {names().begin(), names().end()};
 }
 
-OpListener::OpListener(Callback callback) : callback_(std::move(callback)), outer_(std::exchange(listener, &callback_)) {
+OpListener::OpListener(Callback callback)
+    : callback_(std::move(callback)), outer_(std::exchange(listener, &callback_)) {
   if (listeners.fetch_add(1) == 0) detail::set_observer(detail::kObserveListener, true);
 }
 OpListener::~OpListener() {

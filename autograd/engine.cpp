@@ -138,8 +138,10 @@ class Pass {
       : create_graph_(create_graph), retain_(retain), past_targets_(past_targets), accumulate_(accumulate) {
     results_.resize(xs.size());
     for (size_t i = 0; i < xs.size(); ++i) {
-      if (Node* node = node_of(xs[i])) node_targets_.emplace(node, Target{i, xs[i].impl().output_index});
-      else leaf_targets_.emplace(xs[i].raw(), i);
+      if (Node* node = node_of(xs[i]))
+        node_targets_.emplace(node, Target{i, xs[i].impl().output_index});
+      else
+        leaf_targets_.emplace(xs[i].raw(), i);
     }
   }
 
@@ -194,8 +196,10 @@ class Pass {
   }
 
   void send(const Edge& edge, Tensor grad) {
-    if (edge.node) queue_.find_or_add(edge.node).grads[edge.output].add(std::move(grad));
-    else if (edge.leaf) leaf_sum(edge.leaf).add(std::move(grad));
+    if (edge.node)
+      queue_.find_or_add(edge.node).grads[edge.output].add(std::move(grad));
+    else if (edge.leaf)
+      leaf_sum(edge.leaf).add(std::move(grad));
   }
 
   Accumulator& leaf_sum(TensorImpl* leaf) {
@@ -262,7 +266,8 @@ class Pass {
     Grads out = call_rule(node, grads, needs);
     if (!retain_) release_saved(node);
     if (out.size() != node.inputs)
-      fail<InternalError>(node.name, ": its rule returned ", out.size(), " gradients for ", int(node.inputs), " inputs");
+      fail<InternalError>(node.name, ": its rule returned ", out.size(), " gradients for ", int(node.inputs),
+                          " inputs");
     for (uint16_t i = 0; i < node.inputs; ++i) {
       if (!needs[i]) continue;
       if (!out[i].defined()) fail<InternalError>(node.name, ": its rule returned no gradient for input ", int(i));
@@ -275,9 +280,9 @@ class Pass {
     const Shape& shape = edge.node ? edge.node->metas[edge.output].shape : edge.leaf->shape;
     const DType dtype = edge.node ? edge.node->metas[edge.output].dtype : edge.leaf->dtype;
     if (observers & kObserveAnomaly && has_nan(grad))
-      fail<AutogradError>(node.name, ": backward made a NaN in the gradient of input ", i,
-                          node.origin && !node.origin->empty() ? concat(" [in module ", *node.origin, "]")
-                                                               : std::string());
+      fail<AutogradError>(
+          node.name, ": backward made a NaN in the gradient of input ", i,
+          node.origin && !node.origin->empty() ? concat(" [in module ", *node.origin, "]") : std::string());
     if (grad.dtype() != dtype) grad = grad.to(dtype);
     if (grad.shape() != shape) grad = sum_to(grad, shape);
     return grad;

@@ -38,7 +38,8 @@ std::vector<Tensor> or_zeros(std::vector<Tensor> grads, const std::vector<Tensor
 // Gradients that are zero where y does not depend on x.
 std::vector<Tensor> gradients(const Tensor& y, const std::vector<Tensor>& xs, const Tensor& v, bool create_graph) {
   if (!y.requires_grad()) return or_zeros(std::vector<Tensor>(xs.size()), xs);
-  return or_zeros(grad(y, xs, {.create_graph = create_graph, .retain_graph = true, .allow_unused = true, .grad_output = v}), xs);
+  return or_zeros(
+      grad(y, xs, {.create_graph = create_graph, .retain_graph = true, .allow_unused = true, .grad_output = v}), xs);
 }
 
 Tensor finish(const Tensor& t, bool create_graph) { return create_graph ? t : t.detach(); }

@@ -67,6 +67,9 @@ GradcheckResult gradcheck(const MultiFunction& f, const std::vector<Tensor>& giv
   for (size_t o = 0; o < ys.size(); ++o)
     for (int64_t i = 0; is_floating(ys[o].dtype()) && i < ys[o].numel(); ++i)
       rows[o].push_back(analytic_row(ys, o, i, xs));
+  // Outputs off the tape (indices, updated statistics) are constants, unless there is nothing else.
+  bool any_on_tape = false;
+  for (const Tensor& y : ys) any_on_tape |= y.requires_grad();
   for (size_t k = 0; k < xs.size(); ++k) {
     for (int64_t j = 0; j < xs[k].numel(); ++j) {
       double* p = element(xs[k], j);
@@ -78,6 +81,7 @@ GradcheckResult gradcheck(const MultiFunction& f, const std::vector<Tensor>& giv
       const auto below = values(evaluate(f, inputs, state));
       *p = before;
       for (size_t o = 0; o < ys.size(); ++o) {
+        if (any_on_tape && !ys[o].requires_grad()) continue;
         for (size_t i = 0; i < above[o].size(); ++i) {
           const double numeric = (above[o][i] - below[o][i]) / (2 * options.step);
           const double analytic = rows[o][i][k][size_t(j)];
@@ -96,7 +100,8 @@ GradcheckResult gradcheck(const MultiFunction& f, const std::vector<Tensor>& giv
   return result;
 }
 
-GradcheckResult gradgradcheck(const MultiFunction& f, const std::vector<Tensor>& given, const GradcheckOptions& options) {
+GradcheckResult gradgradcheck(const MultiFunction& f, const std::vector<Tensor>& given,
+                              const GradcheckOptions& options) {
   const GeneratorState state = default_generator().state();
   std::vector<Tensor> inputs = given;
   const std::vector<Tensor> ys = evaluate(f, given, state);

@@ -18,16 +18,18 @@ struct GradcheckOptions {
 
 struct GradcheckResult {
   bool ok = true;
-  int64_t checked = 0;      // Jacobian entries compared
-  double worst = 0;         // largest |analytic - numeric|
+  int64_t checked = 0;       // Jacobian entries compared
+  double worst = 0;          // largest |analytic - numeric|
   std::string message = {};  // the first disagreement: output, input, element, both values
   explicit operator bool() const { return ok; }
 };
 
 using MultiFunction = std::function<std::vector<Tensor>(std::span<const Tensor>)>;
 
-// The full Jacobian of every floating output by every input that requires grad. Inputs must be f64.
-GradcheckResult gradcheck(const MultiFunction& f, const std::vector<Tensor>& inputs, const GradcheckOptions& options = {});
+// The full Jacobian of every floating output by every input that requires grad. Inputs must be f64. Outputs that are
+// not on the tape count as constants, as in PyTorch, unless none is on it.
+GradcheckResult gradcheck(const MultiFunction& f, const std::vector<Tensor>& inputs,
+                          const GradcheckOptions& options = {});
 // The same for the gradient: inputs and cotangents of the first derivative are differentiated again.
 GradcheckResult gradgradcheck(const MultiFunction& f, const std::vector<Tensor>& inputs,
                               const GradcheckOptions& options = {});

@@ -108,8 +108,10 @@ void attach(Node* node, const NodeLayout& layout, std::span<const TensorRef> inp
 
 void release_saved(Node& node) {
   for (uint16_t i = 0; i < node.saved_count; ++i) {
-    if (TensorImpl* impl = std::exchange(node.saved[i].tensor, nullptr)) release_impl(impl);
-    else if (node.frame) node.frame->drop(node.frame_base + i);
+    if (TensorImpl* impl = std::exchange(node.saved[i].tensor, nullptr))
+      release_impl(impl);
+    else if (node.frame)
+      node.frame->drop(node.frame_base + i);
   }
   node.released = true;
 }

@@ -12,14 +12,14 @@
 // back when the rule runs with recording on. Everything is reference counted and destroyed in a loop, never by
 // recursion: a chain of a million nodes needs no stack.
 //
-// Order. Nodes are numbered as they are made. A node is made after the nodes of its inputs, so going through the numbers
-// downwards is a topological order: backward keeps a heap of the nodes whose cotangents have begun to arrive and takes
-// the highest number next (autograd/engine.cpp). The pass keeps its own state outside the nodes, so several threads may
-// run passes over graphs that share nodes, and a rule may start a pass of its own.
+// Order. Nodes are numbered as they are made. A node is made after the nodes of its inputs, so going through the
+// numbers downwards is a topological order: backward keeps a heap of the nodes whose cotangents have begun to arrive
+// and takes the highest number next (autograd/engine.cpp). The pass keeps its own state outside the nodes, so several
+// threads may run passes over graphs that share nodes, and a rule may start a pass of its own.
 //
 // Lifetime. `backward` drops what a node saved as soon as its rule has run; a second pass then throws AutogradError.
-// `retain_graph` or `create_graph` keep it. With create_graph the rules run with recording on, so that the gradients are
-// themselves on the tape and can be differentiated again, to any order.
+// `retain_graph` or `create_graph` keep it. With create_graph the rules run with recording on, so that the gradients
+// are themselves on the tape and can be differentiated again, to any order.
 //
 // What a rule may leave to the engine: a gradient is summed to its input's shape and cast to its input's dtype when it
 // has a broader one. So the rule of a broadcasting `a + b` is just {dy, dy}.
@@ -53,8 +53,8 @@ class Needs {
 class Grads {
  public:
   template <class... T>
-    requires(sizeof...(T) <= 4 && (std::is_convertible_v<T &&, Tensor> && ...))
-  Grads(T&&... grads) : few_{Tensor(std::forward<T>(grads))...}, size_(sizeof...(T)) {}  // NOLINT
+  requires(sizeof...(T) <= 4 && (std::is_convertible_v<T&&, Tensor> && ...)) Grads(T&&... grads)
+      : few_{Tensor(std::forward<T>(grads))...}, size_(sizeof...(T)) {}  // NOLINT
   explicit Grads(std::vector<Tensor> grads) : many_(std::move(grads)), size_(many_.size()) {}
   size_t size() const { return size_; }
   Tensor& operator[](size_t i) { return many_.empty() ? few_[i] : many_[i]; }
@@ -110,7 +110,7 @@ struct OutputMeta {
 struct SavedSlot {
   TensorImpl* tensor = nullptr;  // null while a checkpoint's promise stands for it
   uint32_t version = 0;
-  uint32_t which = 0;            // input i, or inputs + output i
+  uint32_t which = 0;  // input i, or inputs + output i
 };
 
 class Node {
@@ -123,14 +123,14 @@ class Node {
   uint32_t block_bytes = 0;
   uint64_t sequence;
   uint16_t inputs, outputs, saved_count = 0;
-  bool released = false;        // what was saved is gone
+  bool released = false;  // what was saved is gone
   Edge* edges = nullptr;
   OutputMeta* metas = nullptr;
   SavedSlot* saved = nullptr;
   Hooks* hooks = nullptr;
   std::string* origin = nullptr;  // the module path, kept in anomaly mode
   CheckpointFrame* frame = nullptr;
-  uint32_t frame_base = 0;        // index of saved[0] in the frame
+  uint32_t frame_base = 0;  // index of saved[0] in the frame
   Node* next_dead = nullptr;
 
   virtual Grads run(const Saved& saved, const Cotangents& dys, Needs needs) = 0;
@@ -149,9 +149,7 @@ class Node {
 inline void retain_node(Node* node) { __atomic_fetch_add(&node->refs, 1u, __ATOMIC_RELAXED); }
 void release_node(void* node);
 void release_saved(Node& node);
-inline Node* node_of(const Tensor& t) {
-  return t.impl().has_node ? static_cast<Node*>(t.impl().autograd) : nullptr;
-}
+inline Node* node_of(const Tensor& t) { return t.impl().has_node ? static_cast<Node*>(t.impl().autograd) : nullptr; }
 
 // The header of node, edges, metas and saved list in one block.
 struct NodeLayout {
@@ -209,13 +207,16 @@ class Cotangents {
 
 namespace detail {
 
-template <class Rule> class RuleNode final : public Node {
+template <class Rule>
+class RuleNode final : public Node {
  public:
   RuleNode(const char* op, uint16_t n_inputs, uint16_t n_outputs, Rule&& rule)
       : Node(op, n_inputs, n_outputs), rule_(std::move(rule)) {}
   Grads run(const Saved& s, const Cotangents& dys, Needs needs) override {
-    if constexpr (std::is_invocable_v<Rule&, const Saved&, const Cotangents&, Needs>) return rule_(s, dys, needs);
-    else return rule_(s, dys[0], needs);
+    if constexpr (std::is_invocable_v<Rule&, const Saved&, const Cotangents&, Needs>)
+      return rule_(s, dys, needs);
+    else
+      return rule_(s, dys[0], needs);
   }
 
  private:
@@ -227,8 +228,8 @@ void make_node(const char* name, std::span<const TensorRef> inputs, std::span<Te
   using N = RuleNode<std::remove_cvref_t<Rule>>;
   const NodeLayout layout(sizeof(N), inputs.size(), outputs.size(), count_saved(save, inputs.size(), outputs.size()));
   void* block = allocate_node(layout.bytes);
-  auto* node = new (block) N(name, uint16_t(inputs.size()), uint16_t(outputs.size()),
-                             std::remove_cvref_t<Rule>(std::forward<Rule>(rule)));
+  auto* node = new (block)
+      N(name, uint16_t(inputs.size()), uint16_t(outputs.size()), std::remove_cvref_t<Rule>(std::forward<Rule>(rule)));
   attach(node, layout, inputs, outputs, save);
 }
 
@@ -238,7 +239,8 @@ void make_node(const char* name, std::span<const TensorRef> inputs, std::span<Te
 template <class Rule>
 std::vector<Tensor> record(const char* name, std::span<const TensorRef> inputs, std::vector<Tensor> outputs, Save save,
                            Rule&& rule) {
-  if (detail::observers) [[unlikely]] detail::observe(name, inputs, outputs);
+  if (detail::observers) [[unlikely]]
+    detail::observe(name, inputs, outputs);
   if (grad_enabled() && detail::wants_grad(inputs))
     detail::make_node(name, inputs, std::span<Tensor>(outputs), save, std::forward<Rule>(rule));
   return outputs;
@@ -246,7 +248,8 @@ std::vector<Tensor> record(const char* name, std::span<const TensorRef> inputs, 
 // Records an op with one output. The rule: Grads(const Saved&, const Tensor& dy, Needs).
 template <class Rule>
 Tensor record(const char* name, std::span<const TensorRef> inputs, Tensor y, Save save, Rule&& rule) {
-  if (detail::observers) [[unlikely]] detail::observe(name, inputs, {&y, 1});
+  if (detail::observers) [[unlikely]]
+    detail::observe(name, inputs, {&y, 1});
   if (grad_enabled() && detail::wants_grad(inputs))
     detail::make_node(name, inputs, std::span<Tensor>(&y, 1), save, std::forward<Rule>(rule));
   return y;
@@ -257,7 +260,8 @@ auto record(const char* name, std::initializer_list<TensorRef> inputs, Y y, Save
                 std::forward<Rule>(rule));
 }
 inline Tensor record(const char* name, std::initializer_list<TensorRef> inputs, Tensor y, NotDifferentiable) {
-  if (detail::observers) [[unlikely]] detail::observe(name, {inputs.begin(), inputs.size()}, {&y, 1});
+  if (detail::observers) [[unlikely]]
+    detail::observe(name, {inputs.begin(), inputs.size()}, {&y, 1});
   return y;
 }
 inline Tensor record(const char* name, std::initializer_list<TensorRef> inputs, Tensor y, NoRule) {
@@ -275,17 +279,20 @@ Grads composed_vjp(FunctionRef<std::vector<Tensor>(std::span<const Tensor>)> com
 // written with ops) while it is on. The op must save all inputs (save_inputs or save_both).
 //   fused:    Grads(const Saved&, const Cotangents&, Needs)
 //   composed: Tensor(std::span<const Tensor> inputs), or std::vector<Tensor>(...) for several outputs
-template <class Fused, class Composed> auto fused_rule(Fused fused, Composed composed) {
-  return [fused = std::move(fused), composed = std::move(composed)](const Saved& s, const Cotangents& dys, Needs needs) {
-    if (!grad_enabled()) return fused(s, dys, needs);
-    return composed_vjp(
-        [&](std::span<const Tensor> inputs) -> std::vector<Tensor> {
-          if constexpr (std::is_same_v<std::invoke_result_t<const Composed&, std::span<const Tensor>>, Tensor>)
-            return {composed(inputs)};
-          else return composed(inputs);
-        },
-        s, dys, needs);
-  };
+template <class Fused, class Composed>
+auto fused_rule(Fused fused, Composed composed) {
+  return
+      [fused = std::move(fused), composed = std::move(composed)](const Saved& s, const Cotangents& dys, Needs needs) {
+        if (!grad_enabled()) return fused(s, dys, needs);
+        return composed_vjp(
+            [&](std::span<const Tensor> inputs) -> std::vector<Tensor> {
+              if constexpr (std::is_same_v<std::invoke_result_t<const Composed&, std::span<const Tensor>>, Tensor>)
+                return {composed(inputs)};
+              else
+                return composed(inputs);
+            },
+            s, dys, needs);
+      };
 }
 
 }  // namespace tenrec

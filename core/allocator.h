@@ -12,8 +12,8 @@
 namespace tenrec {
 
 struct MemoryStats {
-  int64_t in_use = 0;        // bytes handed out and not yet returned
-  int64_t reserved = 0;      // bytes held from the system, in use or cached
+  int64_t in_use = 0;    // bytes handed out and not yet returned
+  int64_t reserved = 0;  // bytes held from the system, in use or cached
   int64_t peak_reserved = 0;
   int64_t allocations = 0;   // calls so far
   int64_t system_calls = 0;  // of these, how many had to ask the system

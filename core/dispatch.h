@@ -13,10 +13,12 @@ struct Cuda {
   int index = 0;
 };
 
-template <class F> decltype(auto) dispatch(const char* op, Device device, F&& f) {
+template <class F>
+decltype(auto) dispatch(const char* op, Device device, F&& f) {
   if (!device.is_cpu()) [[unlikely]]
-    fail<DeviceError>(op, ": tensor is on cuda but Tenrec was built with TENREC_CUDA=OFF; "
-                          "configure with TENREC_CUDA=ON or move the tensor with x.to(kCpu)");
+    fail<DeviceError>(op,
+                      ": tensor is on cuda but Tenrec was built with TENREC_CUDA=OFF; "
+                      "configure with TENREC_CUDA=ON or move the tensor with x.to(kCpu)");
   return f(Cpu{});
 }
 

@@ -13,8 +13,8 @@ void append(std::string& out, DType t) { out.append(name(t)); }
 
 DType promote(DType a, DType b) {
   if (a == b) return a;
-  if (a > b) std::swap(a, b);                                         // the enum is ordered by rank
-  if (a == DType::bf16 && b == DType::f16) return DType::f32;         // neither holds the other
+  if (a > b) std::swap(a, b);                                  // the enum is ordered by rank
+  if (a == DType::bf16 && b == DType::f16) return DType::f32;  // neither holds the other
   return a;
 }
 

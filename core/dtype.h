@@ -68,16 +68,26 @@ struct float16 {
   }
 };
 
-template <class T> inline constexpr DType dtype_of = [] {
-  if constexpr (std::is_same_v<T, double>) return DType::f64;
-  else if constexpr (std::is_same_v<T, float>) return DType::f32;
-  else if constexpr (std::is_same_v<T, bfloat16>) return DType::bf16;
-  else if constexpr (std::is_same_v<T, float16>) return DType::f16;
-  else if constexpr (std::is_same_v<T, bool>) return DType::boolean;
-  else if constexpr (std::is_integral_v<T> && std::is_signed_v<T> && sizeof(T) == 8) return DType::i64;
-  else if constexpr (std::is_integral_v<T> && std::is_signed_v<T> && sizeof(T) == 4) return DType::i32;
-  else if constexpr (std::is_same_v<T, uint8_t>) return DType::u8;
-  else static_assert(sizeof(T) == 0, "Tenrec has no dtype for this C++ type");
+template <class T>
+inline constexpr DType dtype_of = [] {
+  if constexpr (std::is_same_v<T, double>)
+    return DType::f64;
+  else if constexpr (std::is_same_v<T, float>)
+    return DType::f32;
+  else if constexpr (std::is_same_v<T, bfloat16>)
+    return DType::bf16;
+  else if constexpr (std::is_same_v<T, float16>)
+    return DType::f16;
+  else if constexpr (std::is_same_v<T, bool>)
+    return DType::boolean;
+  else if constexpr (std::is_integral_v<T> && std::is_signed_v<T> && sizeof(T) == 8)
+    return DType::i64;
+  else if constexpr (std::is_integral_v<T> && std::is_signed_v<T> && sizeof(T) == 4)
+    return DType::i32;
+  else if constexpr (std::is_same_v<T, uint8_t>)
+    return DType::u8;
+  else
+    static_assert(sizeof(T) == 0, "Tenrec has no dtype for this C++ type");
 }();
 
 constexpr int64_t size_of(DType t) {
@@ -90,20 +100,30 @@ constexpr bool is_integral(DType t) { return t >= DType::i64 && t <= DType::u8; 
 const char* name(DType t);
 void append(std::string& out, DType t);
 
-// The dtype that holds values of both, by PyTorch's table (bf16 with f16 gives f32; an integer with a float, the float).
+// The dtype that holds values of both, by PyTorch's table (bf16 with f16 gives f32; an integer with a float, the
+// float).
 DType promote(DType a, DType b);
 
 // Calls f with a value of the C++ type of `t`: visit_dtype(t, [&](auto zero) { using T = decltype(zero); ... }).
-template <class F> decltype(auto) visit_dtype(DType t, F&& f) {
+template <class F>
+decltype(auto) visit_dtype(DType t, F&& f) {
   switch (t) {
-    case DType::f64: return f(double{});
-    case DType::f32: return f(float{});
-    case DType::bf16: return f(bfloat16{});
-    case DType::f16: return f(float16{});
-    case DType::i64: return f(int64_t{});
-    case DType::i32: return f(int32_t{});
-    case DType::u8: return f(uint8_t{});
-    case DType::boolean: break;
+    case DType::f64:
+      return f(double{});
+    case DType::f32:
+      return f(float{});
+    case DType::bf16:
+      return f(bfloat16{});
+    case DType::f16:
+      return f(float16{});
+    case DType::i64:
+      return f(int64_t{});
+    case DType::i32:
+      return f(int32_t{});
+    case DType::u8:
+      return f(uint8_t{});
+    case DType::boolean:
+      break;
   }
   return f(bool{});
 }

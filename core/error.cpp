@@ -11,7 +11,8 @@
 namespace tenrec::detail {
 
 namespace {
-template <class Integer> void append_integer(std::string& out, Integer value) {
+template <class Integer>
+void append_integer(std::string& out, Integer value) {
   char buffer[24];
   out.append(buffer, std::to_chars(buffer, buffer + sizeof(buffer), value).ptr);
 }

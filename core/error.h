@@ -17,23 +17,41 @@ class Error : public std::runtime_error {
 };
 
 // Shapes that do not fit together, or a number of dimensions an op does not take.
-class ShapeError : public Error { using Error::Error; };
+class ShapeError : public Error {
+  using Error::Error;
+};
 // A dtype that an op does not take, or two that do not go together.
-class DTypeError : public Error { using Error::Error; };
+class DTypeError : public Error {
+  using Error::Error;
+};
 // Tensors on different devices, or a device this build does not have.
-class DeviceError : public Error { using Error::Error; };
+class DeviceError : public Error {
+  using Error::Error;
+};
 // An index, dimension or class label outside its range.
-class IndexError : public Error { using Error::Error; };
+class IndexError : public Error {
+  using Error::Error;
+};
 // An argument whose value makes no sense (a negative stride, a probability of 1.5).
-class ValueError : public Error { using Error::Error; };
+class ValueError : public Error {
+  using Error::Error;
+};
 // A misuse of the tape: a second pass over a freed graph, mutation of a recorded tensor.
-class AutogradError : public Error { using Error::Error; };
+class AutogradError : public Error {
+  using Error::Error;
+};
 // A file or download that is missing, corrupt, truncated or hostile, or that cannot be written.
-class IOError : public Error { using Error::Error; };
+class IOError : public Error {
+  using Error::Error;
+};
 // Memory that could not be had, or a limit that would be passed.
-class OutOfMemoryError : public Error { using Error::Error; };
+class OutOfMemoryError : public Error {
+  using Error::Error;
+};
 // A fault of Tenrec itself.
-class InternalError : public Error { using Error::Error; };
+class InternalError : public Error {
+  using Error::Error;
+};
 
 namespace detail {
 
@@ -73,9 +91,9 @@ template <class E, class... Parts>
 }  // namespace tenrec
 
 // For conditions that only a fault of Tenrec can break.
-#define TENREC_ASSERT(condition)                                                                       \
-  do {                                                                                                 \
-    if (!(condition)) [[unlikely]]                                                                     \
+#define TENREC_ASSERT(condition)                                                                           \
+  do {                                                                                                     \
+    if (!(condition)) [[unlikely]]                                                                         \
       ::tenrec::fail<::tenrec::InternalError>("internal error: " #condition " (", __FILE__, ":", __LINE__, \
-                                              "); please report it");                                  \
+                                              "); please report it");                                      \
   } while (false)

@@ -9,8 +9,8 @@
 namespace tenrec::detail {
 
 struct ModuleFrame {
-  const std::string* path;   // dotted path from the last traversal; empty if none yet
-  const char* type;          // typeid(module).name(), used while the path is empty
+  const std::string* path;  // dotted path from the last traversal; empty if none yet
+  const char* type;         // typeid(module).name(), used while the path is empty
   const void* module;
   ModuleFrame* outer;
 };

@@ -118,8 +118,10 @@ class Pool {
 
   void wait_for_last() {
     for (int spins = 0; gate_.load(std::memory_order_acquire) != kClosed; ++spins) {
-      if (spins < kSpins) relax();
-      else std::this_thread::yield();
+      if (spins < kSpins)
+        relax();
+      else
+        std::this_thread::yield();
     }
   }
 

@@ -11,8 +11,10 @@ int64_t checked_numel(const Shape& shape) {
   bool empty = false, overflow = false;
   for (int64_t size : shape) {
     if (size < 0) fail<ShapeError>("shape ", shape, " has a negative size");
-    if (size == 0) empty = true;
-    else overflow |= __builtin_mul_overflow(numel, size, &numel);
+    if (size == 0)
+      empty = true;
+    else
+      overflow |= __builtin_mul_overflow(numel, size, &numel);
   }
   if (empty) return 0;
   if (overflow) fail<ShapeError>("shape ", shape, " has more than 2^63 - 1 elements");

@@ -169,7 +169,8 @@ const void* Tensor::element(std::initializer_list<int64_t> index) const {
 
 namespace {
 // bool is read as a byte so that a stray value cannot be undefined behaviour.
-template <class To> To load(const void* element, DType dtype) {
+template <class To>
+To load(const void* element, DType dtype) {
   return visit_dtype(dtype, [&](auto zero) -> To {
     using From = decltype(zero);
     if constexpr (std::is_same_v<From, bool>) {
@@ -177,8 +178,10 @@ template <class To> To load(const void* element, DType dtype) {
     } else {
       From value;
       std::memcpy(&value, element, sizeof(value));
-      if constexpr (std::is_class_v<From>) return static_cast<To>(static_cast<float>(value));
-      else return static_cast<To>(value);
+      if constexpr (std::is_class_v<From>)
+        return static_cast<To>(static_cast<float>(value));
+      else
+        return static_cast<To>(value);
     }
   });
 }
@@ -197,15 +200,15 @@ void Tensor::copy_out(void* out, DType wanted) const {
       int64_t offset = 0;
       for (int64_t d = 0; d < index.ndim(); ++d) offset += index[d] * t.strides[d];
       const void* element = static_cast<char*>(t.data) + offset * size_of(t.dtype);
-      if constexpr (std::is_integral_v<To>) p[n] = static_cast<To>(load<int64_t>(element, t.dtype));
-      else p[n] = static_cast<To>(load<double>(element, t.dtype));
+      if constexpr (std::is_integral_v<To>)
+        p[n] = static_cast<To>(load<int64_t>(element, t.dtype));
+      else
+        p[n] = static_cast<To>(load<double>(element, t.dtype));
       for (int64_t d = index.ndim() - 1; d >= 0 && ++index[d] == t.shape[d]; --d) index[d] = 0;
     }
   });
 }
 
-void Tensor::fail_dtype(DType wanted) const {
-  fail<DTypeError>("data: the tensor holds ", dtype(), ", not ", wanted);
-}
+void Tensor::fail_dtype(DType wanted) const { fail<DTypeError>("data: the tensor holds ", dtype(), ", not ", wanted); }
 
 }  // namespace tenrec

@@ -24,14 +24,14 @@ namespace detail {
 
 // Bytes, and who else looks at them. The header and the data of a tensor of our own are one block.
 struct Storage {
-  int32_t refs;              // atomic, by the helpers in tensor.cpp
-  uint32_t version;          // one for all views; each mutation adds one
-  bool recorded;             // a node of the tape has recorded this storage
+  int32_t refs;      // atomic, by the helpers in tensor.cpp
+  uint32_t version;  // one for all views; each mutation adds one
+  bool recorded;     // a node of the tape has recorded this storage
   Device device;
   void* data;
-  size_t bytes;              // of data
+  size_t bytes;  // of data
   void (*release)(Storage*);
-  void* context;             // of `release`
+  void* context;  // of `release`
 };
 
 struct TensorImpl {
@@ -43,9 +43,9 @@ struct TensorImpl {
   bool has_node = false;       // `autograd` is the tape node that made this tensor
   uint32_t output_index = 0;   // which output of the node
   Storage* storage = nullptr;
-  void* data = nullptr;        // first element
+  void* data = nullptr;  // first element
   int64_t numel = 0;
-  void* autograd = nullptr;    // a tape node, or a leaf's record; see autograd/tape.h
+  void* autograd = nullptr;  // a tape node, or a leaf's record; see autograd/tape.h
   void (*release_autograd)(void*) = nullptr;
   Shape shape;
   Strides strides;
@@ -71,9 +71,10 @@ struct Scalar {
   int64_t integer = 0;
   bool floating = true;
   template <class T>
-    requires std::is_arithmetic_v<T>
-  Scalar(T v)  // NOLINT(google-explicit-constructor)
-      : value(double(v)), integer(std::is_floating_point_v<T> ? 0 : int64_t(v)), floating(std::is_floating_point_v<T>) {}
+  requires std::is_arithmetic_v<T> Scalar(T v)  // NOLINT(google-explicit-constructor)
+      : value(double(v)),
+        integer(std::is_floating_point_v<T> ? 0 : int64_t(v)),
+        floating(std::is_floating_point_v<T>) {}
 };
 
 class Tensor {
@@ -132,28 +133,32 @@ class Tensor {
   Tensor operator[](int64_t i) const;
 
   // The only element, converted. ShapeError unless there is exactly one.
-  template <class T> T item() const { return static_cast<T>(read<T>(only_element())); }
+  template <class T>
+  T item() const {
+    return static_cast<T>(read<T>(only_element()));
+  }
   // The element at an index (negative counts from the end). IndexError when out of range.
   template <class T, class... Index>
-    requires(sizeof...(Index) > 0)
-  T item(Index... index) const {
-    return read<T>(element({int64_t(index)...}));
-  }
+  requires(sizeof...(Index) > 0) T item(Index... index)
+  const { return read<T>(element({int64_t(index)...})); }
   // Typed pointer to the first element; DTypeError if T is not the dtype. Elements lie at strides().
-  template <class T> T* data() const {
+  template <class T>
+  T* data() const {
     if (dtype() != dtype_of<T>) fail_dtype(dtype_of<T>);
     return static_cast<T*>(impl_->data);
   }
   void* data_ptr() const { return impl().data; }
   // All elements in row-major order, converted.
-  template <class T> std::vector<T> to_vector() const {
+  template <class T>
+  std::vector<T> to_vector() const {
     std::vector<T> out(static_cast<size_t>(numel()));
     copy_out(out.data(), dtype_of<T>);
     return out;
   }
 
   detail::TensorImpl& impl() const {
-    if (!impl_) [[unlikely]] detail::fail_undefined("an undefined tensor was used");
+    if (!impl_) [[unlikely]]
+      detail::fail_undefined("an undefined tensor was used");
     return *impl_;
   }
   detail::TensorImpl* raw() const { return impl_; }
@@ -167,9 +172,12 @@ class Tensor {
  private:
   const void* only_element() const;
   const void* element(std::initializer_list<int64_t> index) const;
-  template <class T> T read(const void* element) const {
-    if constexpr (std::is_integral_v<T>) return static_cast<T>(read_integer(element));
-    else return static_cast<T>(read_double(element));
+  template <class T>
+  T read(const void* element) const {
+    if constexpr (std::is_integral_v<T>)
+      return static_cast<T>(read_integer(element));
+    else
+      return static_cast<T>(read_double(element));
   }
   double read_double(const void* element) const;
   int64_t read_integer(const void* element) const;
@@ -192,7 +200,8 @@ Tensor empty(const Shape& shape, const TensorOptions& options = {});
 inline Tensor empty_like(const Tensor& x) { return empty(x.shape(), {.dtype = x.dtype(), .device = x.device()}); }
 // Copies `count` elements at `data` into a new contiguous tensor.
 Tensor from_data(const void* data, const Shape& shape, DType dtype);
-template <class T> Tensor from_vector(const std::vector<T>& values, const Shape& shape) {
+template <class T>
+Tensor from_vector(const std::vector<T>& values, const Shape& shape) {
   if (checked_numel(shape) != int64_t(values.size()))
     fail<ShapeError>("from_vector: ", values.size(), " values do not fill shape ", shape);
   return from_data(values.data(), shape, dtype_of<T>);

@@ -16,7 +16,10 @@ struct View {
   int64_t ndim() const { return shape->ndim(); }
   int64_t size(int64_t i) const { return (*shape)[i]; }
   int64_t stride(int64_t i) const { return (*strides)[i]; }
-  template <class T> T* as() const { return static_cast<T*>(data); }
+  template <class T>
+  T* as() const {
+    return static_cast<T*>(data);
+  }
 };
 
 inline View view(const Tensor& t) {

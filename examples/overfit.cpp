@@ -35,7 +35,8 @@ Data load(Split split, int64_t count, const std::string& folder) {
   return {batch.input(), batch.target()};
 }
 
-Curves run(const Recipe& recipe, const Data& train_data, const Data& validation, int64_t epochs, double lr, uint64_t seed) {
+Curves run(const Recipe& recipe, const Data& train_data, const Data& validation, int64_t epochs, double lr,
+           uint64_t seed) {
   manual_seed(seed);
   Sequential net(Flatten(), Linear(784, 256), ReLU(), Dropout(recipe.dropout), Linear(256, 10));
   AdamW optimizer(parameters(net), {.lr = lr, .weight_decay = recipe.weight_decay});
@@ -83,13 +84,21 @@ int main(int argc, char** argv) {
                                  Recipe{"dropout", 0, 0.5, 0}, Recipe{"early stopping", 0, 0, 20}}) {
       last = run(recipe, train_data, validation, epochs, lr, flags.seed);
       if (!flags.quiet)
-        std::printf("%-15s %3zu epochs  train %.4f  validation %.4f (best %.4f at %ld)  accuracy %.2f %%\n", recipe.name,
-                    last.train.size(), last.train.back(), last.validation.back(), last.best, long(last.best_epoch),
-                    100 * last.final_accuracy);
-      runs.push_back({{"against", recipe.name}, {"epochs", last.train.size()}, {"train_loss", last.train.back()},
-                      {"validation_loss", last.validation.back()}, {"best_validation_loss", last.best},
+        std::printf("%-15s %3zu epochs  train %.4f  validation %.4f (best %.4f at %ld)  accuracy %.2f %%\n",
+                    recipe.name, last.train.size(), last.train.back(), last.validation.back(), last.best,
+                    long(last.best_epoch), 100 * last.final_accuracy);
+      runs.push_back({{"against", recipe.name},
+                      {"epochs", last.train.size()},
+                      {"train_loss", last.train.back()},
+                      {"validation_loss", last.validation.back()},
+                      {"best_validation_loss", last.best},
                       {"test_accuracy", 100 * last.final_accuracy}});
-      Plot plot({.width = 420, .height = 340, .title = recipe.name, .x_label = "epoch", .y_label = "loss", .y_min = 0,
+      Plot plot({.width = 420,
+                 .height = 340,
+                 .title = recipe.name,
+                 .x_label = "epoch",
+                 .y_label = "loss",
+                 .y_min = 0,
                  .y_max = 2.5});
       plot.curve("train", last.train).curve("validation", last.validation);
       plot.mark("", double(last.best_epoch));

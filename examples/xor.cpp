@@ -36,8 +36,13 @@ int main(int argc, char** argv) {
     if (!flags.quiet)
       std::printf("0 xor 0 = %.3f\n0 xor 1 = %.3f\n1 xor 0 = %.3f\n1 xor 1 = %.3f\n", p[0], p[1], p[2], p[3]);
     if (!picture.empty()) {
-      Plot plot({.title = "XOR: the network's probability of 1", .x_label = "a", .y_label = "b", .x_min = -0.5,
-                 .x_max = 1.5, .y_min = -0.5, .y_max = 1.5});
+      Plot plot({.title = "XOR: the network's probability of 1",
+                 .x_label = "a",
+                 .y_label = "b",
+                 .x_min = -0.5,
+                 .x_max = 1.5,
+                 .y_min = -0.5,
+                 .y_max = 1.5});
       plot.background([&](double a, double b) {
         return sigmoid(net(full({1, 2}, 0) + tensor({a, b}))).item<double>();
       });

@@ -51,7 +51,8 @@ void pack_panels(const Right<T>& right, int64_t p, int64_t steps, int64_t j, int
   for (int64_t q = 0; q < steps; ++q) {
     const T* from = right.data + (p + q) * right.stride + j;
     for (int64_t first = 0; first < full; first += kPanel<T>)
-      for (int64_t v = 0; v < kPanel<T>; v += kW) P::load(from + first + v).store(to + first * steps + q * kPanel<T> + v);
+      for (int64_t v = 0; v < kPanel<T>; v += kW)
+        P::load(from + first + v).store(to + first * steps + q * kPanel<T> + v);
     for (int64_t v = 0; v < rest_vecs; ++v) {
       T* out = to + full * steps + (q * rest_vecs + v) * kW;
       (v + 1 < rest_vecs ? P::load(from + full + v * kW) : last.load(from + full + v * kW)).store(out);
@@ -76,30 +77,29 @@ void add_rows(int64_t n, int64_t k, const Left<T>& left, const T* b, int64_t b_s
     };
     int64_t j = 0;
     for (; j + kW <= n; j += kW)
-      vector(j, [](const T* x) TENREC_MELT { return P::load(x); }, [](T* x, P y) TENREC_MELT { y.store(x); });
+      vector(
+          j, [](const T* x) TENREC_MELT { return P::load(x); }, [](T* x, P y) TENREC_MELT { y.store(x); });
     if (j == n) return;
     const micro::Lanes<T> rest{int(n - j)};
-    vector(j, [&](const T* x) TENREC_MELT { return rest.load(x); }, [&](T* x, P y) TENREC_MELT { rest.store(x, y); });
+    vector(
+        j, [&](const T* x) TENREC_MELT { return rest.load(x); }, [&](T* x, P y) TENREC_MELT { rest.store(x, y); });
   };
   int64_t p = 0;
   for (; p + kSteps <= k; p += kSteps) add(std::integral_constant<int, kSteps>{}, p);
   for (; p < k; ++p) add(std::integral_constant<int, 1>{}, p);
 }
 
-// C[m, n] = left[m, k] B[k, n] for one row, or for sums so short that writing C is all there is.
+// C[1, n] = left[1, k] B[k, n].
 template <class T, class Op>
-void row_product(int64_t m, int64_t n, int64_t k, const Left<T>& left, const T* b, int64_t b_step, T* c, int64_t ldc,
-                 const Finish<T>& finish) {
-  constexpr int64_t kCols = 4096 / int64_t(sizeof(T));  // of C, which stay in the first cache
-  for (int64_t i = 0; i < m; ++i) {
-    for (int64_t j = 0; j < n; j += kCols) {
-      const int64_t cols = std::min(kCols, n - j);
-      T* out = c + i * ldc + j;
-      if (!finish.accumulate) std::fill_n(out, cols, T(0));
-      add_rows<T, Op>(cols, k, {left.data + i * left.row, 0, left.step}, b + j, b_step, out);
-      for (int64_t q = 0; finish.bias && q < cols; ++q) out[q] += finish.bias[j + q];
-      for (int64_t q = 0; finish.relu && q < cols; ++q) out[q] = micro::rectified(out[q]);
-    }
+void row_product(int64_t n, int64_t k, const Left<T>& left, const T* b, int64_t b_step, T* c, const Finish<T>& finish) {
+  constexpr int64_t kCols = 8192 / int64_t(sizeof(T));  // of C, which stay in the first cache
+  for (int64_t j = 0; j < n; j += kCols) {
+    const int64_t cols = std::min(kCols, n - j);
+    T* out = c + j;
+    if (!finish.accumulate) std::fill_n(out, cols, T(0));
+    add_rows<T, Op>(cols, k, left, b + j, b_step, out);
+    for (int64_t q = 0; finish.bias && q < cols; ++q) out[q] += finish.bias[j + q];
+    for (int64_t q = 0; finish.relu && q < cols; ++q) out[q] = micro::rectified(out[q]);
   }
 }
 
@@ -150,8 +150,8 @@ template <class T, class Op>
 void outer_product(int64_t m, int64_t n, int64_t k, const Left<T>& left, const Right<T>& right, T* c, int64_t ldc,
                    const Finish<T>& finish) {
   constexpr int kW = kWidth<T>;
-  if (!right.turned && !right.packed && (m == 1 || k <= 2) && k > 0)
-    return row_product<T, Op>(m, n, k, left, right.data, right.stride, c, ldc, finish);
+  if (!right.turned && !right.packed && m == 1 && k > 0)
+    return row_product<T, Op>(n, k, left, right.data, right.stride, c, finish);
   const Parts depth = depth_parts<T>(k), rows(m, kRows);
   const bool pack = !right.packed && wants_packing<T>(m, right.turned, right.stride), in_panels = pack || right.packed;
   const int64_t panel = in_panels ? kPanel<T> : micro::most_vecs(int(rows.size(0))) * kW;

@@ -50,6 +50,12 @@ GemmPlan plan_gemm(const GemmShape& s, GemmForm form) {
   // together is best read by many.
   const bool pack_once =
       form != GemmForm::dot && (turned || (bad_stride<T>(swapped ? s.lda : s.ldb) && rows > kMostRows));
+  if (all_rows == 1 && form != GemmForm::dot) {  // memory is all: long rows of the vector operand
+    cut(cols, std::clamp<int64_t>(cols / 1024, 1, wanted), col_unit);
+    plan.row_tiles = ceil_div(s.m, plan.tile_m);
+    plan.col_tiles = ceil_div(s.n, plan.tile_n);
+    return plan;
+  }
   cut(rows, ceil_div(rows, kMostRows), row_unit);
   cut(cols, ceil_div(cols, kMostCols), col_unit);
   const int64_t shortest[2][4][2] = {{{256, 192}, {64, 192}, {64, 96}, {2 * kRows, kPanel<T>}},

@@ -68,7 +68,7 @@ bool bad_stride(int64_t stride) {
 // Whether a copy of the vector operand, whose vectors do (turned) or do not lie across its rows, pays for m rows.
 template <class T>
 bool wants_packing(int64_t m, bool turned, int64_t stride) {
-  return turned || (m > micro::kRows && bad_stride<T>(stride));
+  return turned || (m > 2 * micro::kRows && bad_stride<T>(stride));
 }
 
 }  // namespace tenrec::kernels

@@ -23,7 +23,7 @@ struct SgdStep {
 };
 struct AdamStep {
   double lr, beta1, beta2, eps, weight_decay;
-  bool decoupled;                            // AdamW: decay the parameter, not the gradient
+  bool decoupled;                             // AdamW: decay the parameter, not the gradient
   double bias_correction1, bias_correction2;  // 1 - beta^t
 };
 struct RmspropStep {

@@ -42,11 +42,16 @@ template <int kStates, class Update>
 void run(DType dtype, std::span<const OptimTensor> tensors, const Update& update) {
   const auto range = [&](const OptimTensor& t, int64_t begin, int64_t end) {
     switch (dtype) {
-      case f64: return update_range<double, double, kStates>(t, begin, end, update);
-      case f32: return update_range<float, float, kStates>(t, begin, end, update);
-      case bf16: return update_range<bfloat16, float, kStates>(t, begin, end, update);
-      case f16: return update_range<float16, float, kStates>(t, begin, end, update);
-      default: fail<DTypeError>("optimizer: parameters must be floating, got ", dtype);
+      case f64:
+        return update_range<double, double, kStates>(t, begin, end, update);
+      case f32:
+        return update_range<float, float, kStates>(t, begin, end, update);
+      case bf16:
+        return update_range<bfloat16, float, kStates>(t, begin, end, update);
+      case f16:
+        return update_range<float16, float, kStates>(t, begin, end, update);
+      default:
+        fail<DTypeError>("optimizer: parameters must be floating, got ", dtype);
     }
   };
   int64_t total = 0;
@@ -70,7 +75,10 @@ void run(DType dtype, std::span<const OptimTensor> tensors, const Update& update
   });
 }
 
-template <class P> TENREC_INLINE P number(double v) { return P(ElementOf<P>(v)); }
+template <class P>
+TENREC_INLINE P number(double v) {
+  return P(ElementOf<P>(v));
+}
 
 }  // namespace
 

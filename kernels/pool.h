@@ -17,16 +17,16 @@ struct Windows {
   int64_t count() const { return int64_t(begin.size()); }
 };
 
-// x [planes, rows.size, cols.size] -> y [planes, rows.count, cols.count]. `indices` (i32) gets the place of each maximum
-// within its plane; the first of equals, and a NaN beats everything.
+// x [planes, rows.size, cols.size] -> y [planes, rows.count, cols.count]. `indices` (i32) gets the place of each
+// maximum within its plane; the first of equals, and a NaN beats everything.
 void max_pool(Cpu, DType dtype, int64_t planes, const Windows& rows, const Windows& cols, const void* x, void* y,
               int32_t* indices);
 // dx = 0, then dx[indices] += dy. `area` is rows.size * cols.size, `outputs` the places of one plane of dy.
 void pool_scatter(Cpu, DType dtype, int64_t planes, int64_t area, int64_t outputs, const void* dy,
                   const int32_t* indices, void* dx);
 // y = x[indices], the transpose of pool_scatter.
-void pool_gather(Cpu, DType dtype, int64_t planes, int64_t area, int64_t outputs, const void* x,
-                 const int32_t* indices, void* y);
+void pool_gather(Cpu, DType dtype, int64_t planes, int64_t area, int64_t outputs, const void* x, const int32_t* indices,
+                 void* y);
 // Sums over windows divided by `divisor[i * cols.count + j]`, and the transpose of that.
 void avg_pool(Cpu, DType dtype, int64_t planes, const Windows& rows, const Windows& cols, const float* divisor,
               const void* x, void* y);

@@ -8,15 +8,22 @@
 namespace tenrec::kernels {
 namespace {
 
-template <class T> using Wide = std::conditional_t<std::is_same_v<T, double>, double, float>;
+template <class T>
+using Wide = std::conditional_t<std::is_same_v<T, double>, double, float>;
 
-template <class F> void visit_floating(DType dtype, F&& f) {
+template <class F>
+void visit_floating(DType dtype, F&& f) {
   switch (dtype) {
-    case f64: return f(double{});
-    case f32: return f(float{});
-    case bf16: return f(bfloat16{});
-    case f16: return f(float16{});
-    default: fail<DTypeError>("pooling: expected a floating dtype, got ", dtype);
+    case f64:
+      return f(double{});
+    case f32:
+      return f(float{});
+    case bf16:
+      return f(bfloat16{});
+    case f16:
+      return f(float16{});
+    default:
+      fail<DTypeError>("pooling: expected a floating dtype, got ", dtype);
   }
 }
 
@@ -30,7 +37,8 @@ bool is_halving(const Windows& w) {
   return true;
 }
 
-template <class T> void max_pool_halving(int64_t rows, int64_t cols, int64_t width, const T* x, T* y, int32_t* indices) {
+template <class T>
+void max_pool_halving(int64_t rows, int64_t cols, int64_t width, const T* x, T* y, int32_t* indices) {
   for (int64_t i = 0; i < rows; ++i) {
     const T* top = x + 2 * i * width;
     const T* bottom = top + width;
@@ -52,7 +60,8 @@ template <class T> void max_pool_halving(int64_t rows, int64_t cols, int64_t wid
   }
 }
 
-template <class T> void max_pool_plane(const Windows& rows, const Windows& cols, const T* x, T* y, int32_t* indices) {
+template <class T>
+void max_pool_plane(const Windows& rows, const Windows& cols, const T* x, T* y, int32_t* indices) {
   for (int64_t i = 0; i < rows.count(); ++i) {
     for (int64_t j = 0; j < cols.count(); ++j) {
       int64_t place = rows.begin[size_t(i)] * cols.size + cols.begin[size_t(j)];
@@ -119,8 +128,8 @@ void pool_scatter(Cpu, DType dtype, int64_t planes, int64_t area, int64_t output
   });
 }
 
-void pool_gather(Cpu, DType dtype, int64_t planes, int64_t area, int64_t outputs, const void* x,
-                 const int32_t* indices, void* y) {
+void pool_gather(Cpu, DType dtype, int64_t planes, int64_t area, int64_t outputs, const void* x, const int32_t* indices,
+                 void* y) {
   visit_floating(dtype, [&](auto zero) {
     using T = decltype(zero);
     parallel_for(planes, planes_per_chunk(area), [&](int64_t begin, int64_t end) {
@@ -167,7 +176,8 @@ void avg_pool_grad(Cpu, DType dtype, int64_t planes, const Windows& rows, const 
           for (int64_t j = 0; j < cols.count(); ++j) {
             const W share = W(from[i * cols.count() + j]) / W(divisor[i * cols.count() + j]);
             for (int64_t r = rows.begin[size_t(i)]; r < rows.end[size_t(i)]; ++r)
-              for (int64_t c = cols.begin[size_t(j)]; c < cols.end[size_t(j)]; ++c) sums[size_t(r * cols.size + c)] += share;
+              for (int64_t c = cols.begin[size_t(j)]; c < cols.end[size_t(j)]; ++c)
+                sums[size_t(r * cols.size + c)] += share;
           }
         T* to = static_cast<T*>(dx) + p * area;
         for (int64_t i = 0; i < area; ++i) to[i] = T(sums[size_t(i)]);

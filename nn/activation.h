@@ -10,7 +10,8 @@ namespace tenrec {
 namespace detail {
 
 // A layer that is an op without options.
-template <Tensor (*op)(const Tensor&)> class OpLayer : public Module {
+template <Tensor (*op)(const Tensor&)>
+class OpLayer : public Module {
  public:
   Tensor operator()(const Tensor& x) const {
     const ModuleScope scope(*this);
@@ -36,7 +37,8 @@ class Tanhshrink : public detail::OpLayer<tanhshrink> {};
 namespace detail {
 
 // A layer that is an op with one number, and one with two.
-template <Tensor (*op)(const Tensor&, double)> class OpLayer1 : public Module {
+template <Tensor (*op)(const Tensor&, double)>
+class OpLayer1 : public Module {
  public:
   explicit OpLayer1(double value) : value_(value) {}
   Tensor operator()(const Tensor& x) const {
@@ -47,7 +49,8 @@ template <Tensor (*op)(const Tensor&, double)> class OpLayer1 : public Module {
  private:
   double value_;
 };
-template <Tensor (*op)(const Tensor&, double, double)> class OpLayer2 : public Module {
+template <Tensor (*op)(const Tensor&, double, double)>
+class OpLayer2 : public Module {
  public:
   OpLayer2(double a, double b) : a_(a), b_(b) {}
   Tensor operator()(const Tensor& x) const {
@@ -58,7 +61,8 @@ template <Tensor (*op)(const Tensor&, double, double)> class OpLayer2 : public M
  private:
   double a_, b_;
 };
-template <Tensor (*op)(const Tensor&, int64_t)> class DimLayer : public Module {
+template <Tensor (*op)(const Tensor&, int64_t)>
+class DimLayer : public Module {
  public:
   explicit DimLayer(int64_t dim) : dim_(dim) {}
   Tensor operator()(const Tensor& x) const {

@@ -63,7 +63,9 @@ const Tensor& kaiming_uniform_(const Tensor& x, const KaimingOptions& options) {
 const Tensor& kaiming_normal_(const Tensor& x, const KaimingOptions& options) {
   return init::normal_(x, 0, kaiming_std("kaiming_normal_", x, options));
 }
-const Tensor& lecun_normal_(const Tensor& x) { return init::normal_(x, 0, 1 / std::sqrt(fans_of("lecun_normal_", x).in)); }
+const Tensor& lecun_normal_(const Tensor& x) {
+  return init::normal_(x, 0, 1 / std::sqrt(fans_of("lecun_normal_", x).in));
+}
 const Tensor& lecun_uniform_(const Tensor& x) {
   const double bound = std::sqrt(3 / fans_of("lecun_uniform_", x).in);
   return init::uniform_(x, -bound, bound);

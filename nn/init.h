@@ -20,9 +20,9 @@ const Tensor& xavier_normal_(const Tensor& x, double gain = 1);
 
 enum class Fan { in, out };
 struct KaimingOptions {
-  double slope = 0;            // of the leaky ReLU after it
+  double slope = 0;  // of the leaky ReLU after it
   Fan fan = Fan::in;
-  bool relu = true;            // gain sqrt(2 / (1 + slope^2)); false: gain 1
+  bool relu = true;  // gain sqrt(2 / (1 + slope^2)); false: gain 1
 };
 // He et al., "Delving deep into rectifiers", 2015.
 const Tensor& kaiming_uniform_(const Tensor& x, const KaimingOptions& options = {});

@@ -1,4 +1,5 @@
-// Losses as modules. Each is the op of the same name (autograd/ops/loss.h) with its options; reduction defaults to mean.
+// Losses as modules. Each is the op of the same name (autograd/ops/loss.h) with its options; reduction defaults to
+// mean.
 #pragma once
 
 #include "tenrec/autograd/ops.h"

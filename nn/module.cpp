@@ -86,7 +86,8 @@ void replace_contents(const Tensor& t, const Tensor& with) {
   std::swap(a.contiguous, b.contiguous);
 }
 
-template <class Target> void convert(Module& root, Target target) {
+template <class Target>
+void convert(Module& root, Target target) {
   const NoGrad off;
   for (const NamedTensor& entry : state_dict(root)) {
     if constexpr (std::is_same_v<Target, DType>)
@@ -124,7 +125,8 @@ void load_state_dict(Module& root, const std::vector<NamedTensor>& state, bool s
       return;
     }
     if (it->second.shape() != t.shape())
-      fail<ShapeError>("load: ", path, " has shape ", it->second.shape(), " in the file and ", t.shape(), " in the model");
+      fail<ShapeError>("load: ", path, " has shape ", it->second.shape(), " in the file and ", t.shape(),
+                       " in the model");
     pairs.emplace_back(t, it->second);
   };
   for (const NamedTensor& entry : state_dict(root)) match(entry.name, entry.tensor);
@@ -141,7 +143,8 @@ void load_state_dict(Module& root, const std::vector<NamedTensor>& state, bool s
 
 void save(Module& root, const std::string& path) {
   Safetensors file;
-  for (const NamedTensor& entry : state_dict(root)) file.tensors.push_back({entry.name, contiguous(entry.tensor.detach())});
+  for (const NamedTensor& entry : state_dict(root))
+    file.tensors.push_back({entry.name, contiguous(entry.tensor.detach())});
   save_safetensors(path, file);
 }
 
@@ -171,12 +174,13 @@ int64_t count_parameters(Module& root) {
 std::vector<std::vector<std::string>> tied_parameters(Module& root) {
   std::unordered_map<const void*, size_t> index;
   std::vector<std::vector<std::string>> groups;
-  Walk([&](const std::string& path, Tensor& t) {
-         const auto [it, fresh] = index.emplace(t.raw(), groups.size());
-         if (fresh) groups.emplace_back();
-         groups[it->second].push_back(path);
-       },
-       {})
+  Walk(
+      [&](const std::string& path, Tensor& t) {
+        const auto [it, fresh] = index.emplace(t.raw(), groups.size());
+        if (fresh) groups.emplace_back();
+        groups[it->second].push_back(path);
+      },
+      {})
       .start(root);
   std::erase_if(groups, [](const auto& group) { return group.size() < 2; });
   return groups;
@@ -186,8 +190,10 @@ std::vector<AuditEntry> audit_gradients(Module& root, const Tensor& loss) {
   std::vector<NamedTensor> wanted;
   std::vector<AuditEntry> out;
   for (NamedTensor& p : named_parameters(root)) {
-    if (!p.tensor.requires_grad()) out.push_back({p.name, "requires_grad is off: it is frozen or was never a leaf"});
-    else wanted.push_back(std::move(p));
+    if (!p.tensor.requires_grad())
+      out.push_back({p.name, "requires_grad is off: it is frozen or was never a leaf"});
+    else
+      wanted.push_back(std::move(p));
   }
   if (!loss.requires_grad()) {
     for (const NamedTensor& p : wanted)
@@ -196,13 +202,14 @@ std::vector<AuditEntry> audit_gradients(Module& root, const Tensor& loss) {
   }
   std::vector<Tensor> xs;
   for (const NamedTensor& p : wanted) xs.push_back(p.tensor);
-  const std::vector<Tensor> grads = grad(loss, xs, {.retain_graph = true, .allow_unused = true,
-                                                    .grad_output = ones_like(loss)});
+  const std::vector<Tensor> grads =
+      grad(loss, xs, {.retain_graph = true, .allow_unused = true, .grad_output = ones_like(loss)});
   for (size_t i = 0; i < grads.size(); ++i) {
     if (!grads[i].defined())
       out.push_back({wanted[i].name, "the loss does not depend on it: it was not used, or its path was detached"});
     else if (norm(grads[i]).item<double>() == 0)
-      out.push_back({wanted[i].name, "its gradient is zero everywhere: dead units, a zero mask or a saturated function"});
+      out.push_back(
+          {wanted[i].name, "its gradient is zero everywhere: dead units, a zero mask or a saturated function"});
   }
   for (const auto& group : tied_parameters(root)) {
     std::string names;

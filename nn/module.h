@@ -39,12 +39,12 @@ class Visitor {
   void buffer(std::string_view name, Tensor& buffer);
   void operator()(std::string_view name, Module& child);
   template <class M>
-    requires std::is_base_of_v<Module, M>
+  requires std::is_base_of_v<Module, M>
   void operator()(std::string_view name, std::vector<M>& children) {
     for (size_t i = 0; i < children.size(); ++i) (*this)(indexed(name, i), children[i]);
   }
   template <class M>
-    requires std::is_base_of_v<Module, M>
+  requires std::is_base_of_v<Module, M>
   void operator()(std::string_view name, std::optional<M>& child) {
     if (child) (*this)(name, *child);
   }
@@ -145,15 +145,15 @@ void clone_tensors(Module& root);
 
 // A deep copy: new tensors, ties kept.
 template <class M>
-  requires std::is_base_of_v<Module, M>
-M clone(const M& module) {
+requires std::is_base_of_v<Module, M> M clone(const M& module) {
   M copy = module;
   detail::clone_tensors(copy);
   return copy;
 }
 
 // n separate blocks: repeat(6, [] { return Block(64); }).
-template <class Make> auto repeat(int64_t n, Make make) {
+template <class Make>
+auto repeat(int64_t n, Make make) {
   std::vector<decltype(make())> blocks;
   for (int64_t i = 0; i < n; ++i) blocks.push_back(make());
   return blocks;

@@ -7,13 +7,13 @@ namespace tenrec {
 
 struct BatchNormOptions {
   double eps = 1e-5;
-  double momentum = 0.1;          // weight of the new batch in the running statistics
+  double momentum = 0.1;  // weight of the new batch in the running statistics
   bool affine = true;
   bool track_running_stats = true;
 };
 
-// Ioffe and Szegedy, "Batch normalization", 2015. In training each channel (dimension 1) is normalised over the batch and
-// the running statistics are updated; in evaluation the running statistics are used. weight and bias [channels].
+// Ioffe and Szegedy, "Batch normalization", 2015. In training each channel (dimension 1) is normalised over the batch
+// and the running statistics are updated; in evaluation the running statistics are used. weight and bias [channels].
 class BatchNorm : public Module {
  public:
   Tensor operator()(const Tensor& x) const;

@@ -13,8 +13,9 @@ namespace tenrec {
 class AnyModule {
  public:
   template <class F>
-    requires(!std::is_same_v<std::remove_cvref_t<F>, AnyModule> && std::is_invocable_r_v<Tensor, F&, const Tensor&>)
-  AnyModule(F f) : box_(std::make_unique<Box<F>>(std::move(f))) {}  // NOLINT(google-explicit-constructor)
+  requires(!std::is_same_v<std::remove_cvref_t<F>, AnyModule> && std::is_invocable_r_v<Tensor, F&, const Tensor&>)
+      AnyModule(F f)
+      : box_(std::make_unique<Box<F>>(std::move(f))) {}  // NOLINT(google-explicit-constructor)
   AnyModule(const AnyModule& other) : box_(other.box_->copy()) {}
   AnyModule(AnyModule&&) noexcept = default;
   AnyModule& operator=(const AnyModule& other) {
@@ -27,7 +28,8 @@ class AnyModule {
   // Null if what is inside is a plain function.
   Module* module() const { return box_->module(); }
   // The value inside; null if it is of another type.
-  template <class F> F* get() const {
+  template <class F>
+  F* get() const {
     auto* box = dynamic_cast<Box<F>*>(box_.get());
     return box ? &box->value : nullptr;
   }
@@ -39,12 +41,15 @@ class AnyModule {
     virtual Module* module() = 0;
     virtual std::unique_ptr<Base> copy() const = 0;
   };
-  template <class F> struct Box final : Base {
+  template <class F>
+  struct Box final : Base {
     explicit Box(F f) : value(std::move(f)) {}
     Tensor call(const Tensor& x) override { return value(x); }
     Module* module() override {
-      if constexpr (std::is_base_of_v<Module, F>) return &value;
-      else return nullptr;
+      if constexpr (std::is_base_of_v<Module, F>)
+        return &value;
+      else
+        return nullptr;
     }
     std::unique_ptr<Base> copy() const override { return std::make_unique<Box>(value); }
     F value;
@@ -57,9 +62,9 @@ class Sequential : public Module {
  public:
   Sequential() = default;
   template <class... F>
-    requires(sizeof...(F) > 0 && (std::is_constructible_v<AnyModule, F> && ...) &&
-             !(sizeof...(F) == 1 && (std::is_same_v<std::remove_cvref_t<F>, Sequential> && ...)))
-  explicit Sequential(F... layers) {
+  requires(sizeof...(F) > 0 && (std::is_constructible_v<AnyModule, F> && ...) &&
+           !(sizeof...(F) == 1 &&
+             (std::is_same_v<std::remove_cvref_t<F>, Sequential> && ...))) explicit Sequential(F... layers) {
     (append(AnyModule(std::move(layers))), ...);
   }
   Sequential& append(AnyModule layer) {
@@ -80,9 +85,8 @@ class ModuleList : public Module {
  public:
   ModuleList() = default;
   template <class... F>
-    requires(sizeof...(F) > 0 && (std::is_base_of_v<Module, F> && ...) &&
-             !(sizeof...(F) == 1 && (std::is_same_v<F, ModuleList> && ...)))
-  explicit ModuleList(F... modules) {
+  requires(sizeof...(F) > 0 && (std::is_base_of_v<Module, F> && ...) &&
+           !(sizeof...(F) == 1 && (std::is_same_v<F, ModuleList> && ...))) explicit ModuleList(F... modules) {
     (append(AnyModule(std::move(modules))), ...);
   }
   ModuleList& append(AnyModule module) {

@@ -6,7 +6,8 @@ namespace tenrec {
 
 using detail::check_option;
 
-Adam::Adam(const std::vector<Tensor>& params, const AdamOptions& options) : Adam(std::vector<Group>{{params, options}}) {}
+Adam::Adam(const std::vector<Tensor>& params, const AdamOptions& options)
+    : Adam(std::vector<Group>{{params, options}}) {}
 Adam::Adam(const std::vector<Group>& groups) : Adam(groups, false) {}
 Adam::Adam(const std::vector<Group>& groups, bool decoupled)
     : GroupedOptimizer({"mean", "square"}), decoupled_(decoupled) {

@@ -18,8 +18,10 @@ double clip_grad_norm_(const std::vector<Tensor>& parameters, double max_norm, d
   for (const Tensor& p : parameters) {
     if (!p.grad().defined() || p.numel() == 0) continue;
     const double part = norm(p.grad(), norm_type).item<double>();
-    if (largest) total = part > total || std::isnan(part) ? part : total;
-    else total += std::pow(part, norm_type);
+    if (largest)
+      total = part > total || std::isnan(part) ? part : total;
+    else
+      total += std::pow(part, norm_type);
   }
   if (!largest) total = std::pow(total, 1 / norm_type);
   if (!std::isfinite(total) && error_if_nonfinite)

@@ -27,7 +27,8 @@ void Optimizer::add_parameters(const std::vector<Tensor>& params, size_t group) 
     if (!p.defined() || !p.is_leaf() || !is_floating(p.dtype()))
       fail<ValueError>("optimizer: parameters must be floating leaves");
     if (!p.is_contiguous()) fail<ValueError>("optimizer: a parameter of shape ", p.shape(), " is not contiguous");
-    if (!known.insert(p.raw()).second) fail<ValueError>("optimizer: a parameter of shape ", p.shape(), " is given twice");
+    if (!known.insert(p.raw()).second)
+      fail<ValueError>("optimizer: a parameter of shape ", p.shape(), " is given twice");
   }
   for (const Tensor& p : params) slots_.push_back({p, group});
 }

@@ -64,7 +64,8 @@ class Optimizer {
 };
 
 // Groups with options of their own.
-template <class Options> class GroupedOptimizer : public Optimizer {
+template <class Options>
+class GroupedOptimizer : public Optimizer {
  public:
   using Group = std::pair<std::vector<Tensor>, Options>;
   size_t group_count() const override { return options_.size(); }

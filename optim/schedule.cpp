@@ -120,9 +120,8 @@ ReduceLROnPlateau::ReduceLROnPlateau(Optimizer& optimizer, const ReduceLROnPlate
 }
 
 void ReduceLROnPlateau::step(double metric) {
-  const bool better = options_.minimize
-                          ? metric < best_ * (1 - (std::isfinite(best_) ? options_.threshold : 0))
-                          : metric > best_ * (1 + (std::isfinite(best_) ? options_.threshold : 0));
+  const bool better = options_.minimize ? metric < best_ * (1 - (std::isfinite(best_) ? options_.threshold : 0))
+                                        : metric > best_ * (1 + (std::isfinite(best_) ? options_.threshold : 0));
   if (better) {
     best_ = metric;
     bad_steps_ = 0;

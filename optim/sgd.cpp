@@ -19,11 +19,12 @@ void SGD::step() {
   for (size_t g = 0; g < options_.size(); ++g) {
     const SGDOptions& o = options_[g];
     const auto update = [&](DType dtype, std::span<const kernels::OptimTensor> tensors, int64_t steps) {
-      kernels::sgd_step(Cpu{}, dtype, tensors,
-                        {o.lr, o.momentum, o.dampening, o.weight_decay, o.nesterov, steps == 1});
+      kernels::sgd_step(Cpu{}, dtype, tensors, {o.lr, o.momentum, o.dampening, o.weight_decay, o.nesterov, steps == 1});
     };
-    if (o.momentum != 0) for_each_batch(g, {0}, 0, update);
-    else for_each_batch(g, {}, 0, update);
+    if (o.momentum != 0)
+      for_each_batch(g, {0}, 0, update);
+    else
+      for_each_batch(g, {}, 0, update);
   }
 }
 

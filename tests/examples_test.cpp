@@ -333,7 +333,7 @@ TEST_F(Examples, MissingOrBrokenDataIsOneLine) {
   expect_one_line_error(folder_, "mnist", {"--data", folder_ / "nowhere"}, {folder_ / "nowhere", "not a folder"});
   std::filesystem::create_directories(data_folder_ / "empty");
   expect_one_line_error(folder_, "mnist", {"--data", data_folder_ / "empty"},
-                        {"train-images-idx3-ubyte", "does not exist", "--data"});
+                        {data_folder_ / "empty", "-images-idx3-ubyte", "does not exist", "--data"});
   write_tiny_mnist(data_);
   const std::string images = data_ + "/train-images-idx3-ubyte", labels = data_ + "/t10k-labels-idx1-ubyte.gz";
   const Bytes good = slurp(images), good_labels = slurp(labels);

@@ -45,7 +45,8 @@ std::vector<std::string> names(const std::vector<NamedTensor>& list) {
   return out;
 }
 
-template <class E> std::string message_of(const std::function<void()>& call) {
+template <class E>
+std::string message_of(const std::function<void()>& call) {
   try {
     call();
   } catch (const E& e) {
@@ -119,7 +120,8 @@ TEST(Module, SavedAndLoaded) {
   EXPECT_EQ(parameters(other)[0].to_vector<float>(), before);
   Net wide;
   wide.stem = Linear(5, 3);
-  EXPECT_NE(message_of<ShapeError>([&] { load(wide, path); }).find("stem.weight has shape [3, 4] in the file"), std::string::npos);
+  EXPECT_NE(message_of<ShapeError>([&] { load(wide, path); }).find("stem.weight has shape [3, 4] in the file"),
+            std::string::npos);
   std::remove(path.c_str());
   message_of<IOError>([&] { load(b, path); });
 }
@@ -185,7 +187,8 @@ TEST(Module, AuditNamesWhatGotNoGradient) {
   set_requires_grad(model.frozen, false);
   std::vector<std::string> found;
   for (const AuditEntry& entry : audit_gradients(model, sum(model(ones({2, 3}))))) found.push_back(entry.name);
-  EXPECT_EQ(found, (std::vector<std::string>{"frozen.weight", "frozen.bias", "unused.weight", "unused.bias", "cut.weight", "cut.bias"}));
+  EXPECT_EQ(found, (std::vector<std::string>{"frozen.weight", "frozen.bias", "unused.weight", "unused.bias",
+                                             "cut.weight", "cut.bias"}));
   EXPECT_FALSE(model.used.weight.grad().defined());
   EXPECT_EQ(audit_gradients(model, zeros({})).size(), 8u);
 }
@@ -214,7 +217,7 @@ TEST(Layers, BatchNormKeepsStatistics) {
   const std::vector<float> y = norm(x).to_vector<float>();
   EXPECT_NEAR(y[0], -1, 1e-3);
   EXPECT_NEAR(y[3], 1, 1e-3);
-  EXPECT_NEAR(norm.running_mean.item<float>(0), 1, 1e-6);        // (0 + 2) / 2
+  EXPECT_NEAR(norm.running_mean.item<float>(0), 1, 1e-6);         // (0 + 2) / 2
   EXPECT_NEAR(norm.running_var.item<float>(1), 0.5 + 100, 1e-4);  // unbiased variance 200
   EXPECT_EQ(norm.num_batches_tracked.item<int64_t>(), 1);
   eval(norm);
@@ -235,10 +238,34 @@ TEST(Layers, EmbeddingPadsAndChecks) {
 
 TEST(Layers, EveryActivationRunsAndDifferentiates) {
   const Tensor x = tensor({{-3., -0.4}, {0.3, 2.}}, {.requires_grad = true});
-  for (AnyModule layer : std::vector<AnyModule>{
-           ReLU(), ReLU6(), LeakyReLU(), PReLU(), ELU(), CELU(), SELU(), GELU(), GELU(GeluApproximation::tanh), SiLU(), Mish(),
-           Softplus(), Softsign(), Sigmoid(), LogSigmoid(), HardSigmoid(), HardSwish(), HardTanh(), Tanh(), Tanhshrink(),
-           Hardshrink(), Softshrink(), Threshold(0.1, 20), Softmax(), LogSoftmax(), Softmin(), GLU(), SwiGLU(2, 4)}) {
+  for (AnyModule layer : std::vector<AnyModule>{ReLU(),
+                                                ReLU6(),
+                                                LeakyReLU(),
+                                                PReLU(),
+                                                ELU(),
+                                                CELU(),
+                                                SELU(),
+                                                GELU(),
+                                                GELU(GeluApproximation::tanh),
+                                                SiLU(),
+                                                Mish(),
+                                                Softplus(),
+                                                Softsign(),
+                                                Sigmoid(),
+                                                LogSigmoid(),
+                                                HardSigmoid(),
+                                                HardSwish(),
+                                                HardTanh(),
+                                                Tanh(),
+                                                Tanhshrink(),
+                                                Hardshrink(),
+                                                Softshrink(),
+                                                Threshold(0.1, 20),
+                                                Softmax(),
+                                                LogSoftmax(),
+                                                Softmin(),
+                                                GLU(),
+                                                SwiGLU(2, 4)}) {
     const Tensor y = layer(x);
     EXPECT_TRUE(std::isfinite(sum(y).item<double>())) << layer.module()->type_name();
     EXPECT_TRUE(grad(sum(y * y), {x})[0].defined());
@@ -260,9 +287,7 @@ TEST(Layers, EveryLossOfTwoEqualInputs) {
 TEST(Init, MomentsAndStructure) {
   manual_seed(4);
   const Tensor w = empty({64, 32, 3, 3});
-  const auto moments = [](const Tensor& t) {
-    return std::pair(mean(t).item<double>(), var(t).item<double>());
-  };
+  const auto moments = [](const Tensor& t) { return std::pair(mean(t).item<double>(), var(t).item<double>()); };
   init::kaiming_normal_(w);
   EXPECT_NEAR(moments(w).second, 2.0 / (32 * 9), 2e-4);
   init::xavier_uniform_(w);

@@ -19,14 +19,15 @@ int64_t out_size(const char* op, int64_t size, int64_t kernel, int64_t stride, i
 
 kernels::ConvShape check(const char* op, const Shape& x, const Shape& weight, const Conv2dParams& p) {
   if (x.ndim() != 4 || weight.ndim() != 4)
-    fail<ShapeError>(op, ": expected an input [n, c, h, w] and a weight [out, in / groups, kh, kw], got ", x, " and ", weight);
+    fail<ShapeError>(op, ": expected an input [n, c, h, w] and a weight [out, in / groups, kh, kw], got ", x, " and ",
+                     weight);
   if (p.stride.h < 1 || p.stride.w < 1 || p.dilation.h < 1 || p.dilation.w < 1 || p.padding.h < 0 || p.padding.w < 0)
     fail<ValueError>(op, ": stride and dilation must be at least 1 and padding at least 0");
   if (p.groups < 1 || weight[0] % p.groups != 0 || x[1] != weight[1] * p.groups)
     fail<ShapeError>(op, ": an input of shape ", x, " has ", x[1], " channels; a weight of shape ", weight, " with ",
                      p.groups, " groups needs ", weight[1] * p.groups);
-  kernels::ConvShape s{x[0], x[1], x[2], x[3], weight[0], weight[2], weight[3], p.stride.h, p.stride.w,
-                       p.padding.h, p.padding.w, p.dilation.h, p.dilation.w, p.groups};
+  kernels::ConvShape s{x[0],       x[1],       x[2],        x[3],        weight[0],    weight[2],    weight[3],
+                       p.stride.h, p.stride.w, p.padding.h, p.padding.w, p.dilation.h, p.dilation.w, p.groups};
   s.out_h = out_size(op, s.h, s.kh, s.stride_h, s.pad_h, s.dil_h);
   s.out_w = out_size(op, s.w, s.kw, s.stride_w, s.pad_w, s.dil_w);
   return s;
@@ -59,7 +60,8 @@ Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const C
   const Tensor xc = dense(x), wc = dense(weight), bc = bias.defined() ? dense(bias) : Tensor();
   Tensor y = detail::empty_of({s.n, s.c_out, s.out_h, s.out_w}, x.dtype(), x.device());
   dispatch("conv2d", x.device(), [&](auto device) {
-    kernels::conv2d(device, x.dtype(), s, xc.data_ptr(), wc.data_ptr(), bc.defined() ? bc.data_ptr() : nullptr, y.data_ptr());
+    kernels::conv2d(device, x.dtype(), s, xc.data_ptr(), wc.data_ptr(), bc.defined() ? bc.data_ptr() : nullptr,
+                    y.data_ptr());
   });
   const auto rule = [p](const Saved& saved, const Tensor& dy, Needs needs) {
     const Tensor in = saved.input(0), w = saved.input(1);
@@ -113,9 +115,10 @@ Tensor conv1d(const Tensor& x, const Tensor& weight, const Tensor& bias, const C
   if (x.ndim() != 3 || weight.ndim() != 3)
     fail<ShapeError>("conv1d: expected an input [n, c, l] and a weight [out, in / groups, k], got ", x.shape(), " and ",
                      weight.shape());
-  return squeeze(conv2d(unsqueeze(x, 2), unsqueeze(weight, 2), bias,
-                        {.stride = {1, p.stride}, .padding = {0, p.padding}, .dilation = {1, p.dilation}, .groups = p.groups}),
-                 2);
+  return squeeze(
+      conv2d(unsqueeze(x, 2), unsqueeze(weight, 2), bias,
+             {.stride = {1, p.stride}, .padding = {0, p.padding}, .dilation = {1, p.dilation}, .groups = p.groups}),
+      2);
 }
 
 }  // namespace tenrec

@@ -9,7 +9,7 @@ namespace tenrec {
 // One number for both sides of an image, or height and width.
 struct Pair {
   int64_t h, w;
-  Pair(int64_t both) : h(both), w(both) {}               // NOLINT(google-explicit-constructor)
+  Pair(int64_t both) : h(both), w(both) {}  // NOLINT(google-explicit-constructor)
   Pair(int64_t height, int64_t width) : h(height), w(width) {}
   friend bool operator==(const Pair&, const Pair&) = default;
 };
@@ -35,6 +35,7 @@ Tensor conv1d(const Tensor& x, const Tensor& weight, const Tensor& bias = {}, co
 // The gradient of conv2d by its input, for an input of shape `x_shape`: also the transposed convolution of dy.
 Tensor conv2d_input_grad(const Tensor& dy, const Tensor& weight, const Shape& x_shape, const Conv2dParams& params = {});
 // The gradient of conv2d by its weight of shape `weight_shape`.
-Tensor conv2d_weight_grad(const Tensor& x, const Tensor& dy, const Shape& weight_shape, const Conv2dParams& params = {});
+Tensor conv2d_weight_grad(const Tensor& x, const Tensor& dy, const Shape& weight_shape,
+                          const Conv2dParams& params = {});
 
 }  // namespace tenrec

@@ -12,9 +12,9 @@ namespace tenrec {
 class NestedList {
  public:
   template <class T>
-    requires std::is_arithmetic_v<T>
-  NestedList(T value) : values_{double(value)} {}                   // NOLINT(google-explicit-constructor)
-  NestedList(std::initializer_list<NestedList> rows);               // NOLINT(google-explicit-constructor)
+  requires std::is_arithmetic_v<T> NestedList(T value)
+      : values_{double(value)} {}                      // NOLINT(google-explicit-constructor)
+  NestedList(std::initializer_list<NestedList> rows);  // NOLINT(google-explicit-constructor)
   const Shape& shape() const { return shape_; }
   const std::vector<double>& values() const { return values_; }
 

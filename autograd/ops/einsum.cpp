@@ -26,8 +26,10 @@ std::string without_spaces(const std::string& text) {
 std::vector<std::string> split_commas(const std::string& text) {
   std::vector<std::string> parts(1);
   for (char c : text) {
-    if (c == ',') parts.emplace_back();
-    else parts.back().push_back(c);
+    if (c == ',')
+      parts.emplace_back();
+    else
+      parts.back().push_back(c);
   }
   return parts;
 }
@@ -71,8 +73,10 @@ Term reduce_to(Term term, const std::string& keep) {
   Shape dims;
   std::string left;
   for (size_t i = 0; i < term.labels.size(); ++i) {
-    if (keep.find(term.labels[i]) == std::string::npos) dims.push_back(int64_t(i));
-    else left.push_back(term.labels[i]);
+    if (keep.find(term.labels[i]) == std::string::npos)
+      dims.push_back(int64_t(i));
+    else
+      left.push_back(term.labels[i]);
   }
   if (!dims.empty()) term.tensor = sum(term.tensor, {.dim = Dims(dims)});
   term.labels = left;
@@ -82,7 +86,12 @@ Term reduce_to(Term term, const std::string& keep) {
 Tensor arrange(const Term& term, const std::string& labels) {
   Shape order;
   for (char c : labels) order.push_back(int64_t(term.labels.find(c)));
-  return order == [&] { Shape s; for (int64_t i = 0; i < order.ndim(); ++i) s.push_back(i); return s; }()
+  return order ==
+                 [&] {
+                   Shape s;
+                   for (int64_t i = 0; i < order.ndim(); ++i) s.push_back(i);
+                   return s;
+                 }()
              ? term.tensor
              : permute(term.tensor, order);
 }

@@ -19,9 +19,12 @@ struct Layout {
 bool find_layout(const Tensor& x, Layout& out) {
   const int64_t n = x.ndim(), rows = x.shape()[n - 2], cols = x.shape()[n - 1];
   const int64_t row = x.strides()[n - 2], col = x.strides()[n - 1];
-  if ((col == 1 || cols <= 1) && (row >= cols || rows <= 1)) out = {false, rows <= 1 ? std::max<int64_t>(cols, 1) : row};
-  else if ((row == 1 || rows <= 1) && (col >= rows || cols <= 1)) out = {true, cols <= 1 ? std::max<int64_t>(rows, 1) : col};
-  else return false;
+  if ((col == 1 || cols <= 1) && (row >= cols || rows <= 1))
+    out = {false, rows <= 1 ? std::max<int64_t>(cols, 1) : row};
+  else if ((row == 1 || rows <= 1) && (col >= rows || cols <= 1))
+    out = {true, cols <= 1 ? std::max<int64_t>(rows, 1) : col};
+  else
+    return false;
   return true;
 }
 
@@ -34,8 +37,8 @@ Tensor with_layout(const Tensor& x, Layout& out) {
 
 void check_inner(const char* op, const Tensor& a, const Tensor& b) {
   if (a.shape().back() != b.shape()[b.ndim() - 2])
-    fail<ShapeError>(op, ": shapes ", a.shape(), " and ", b.shape(), " do not multiply: the inner sizes ", a.shape().back(),
-                     " and ", b.shape()[b.ndim() - 2], " differ");
+    fail<ShapeError>(op, ": shapes ", a.shape(), " and ", b.shape(), " do not multiply: the inner sizes ",
+                     a.shape().back(), " and ", b.shape()[b.ndim() - 2], " differ");
   detail::check_same_device(op, a, b);
 }
 
@@ -92,7 +95,8 @@ Tensor batch_product(const Tensor& a, const Tensor& b) {
   shape.push_back(m);
   shape.push_back(n);
   Tensor y = detail::empty_of(shape, a.dtype(), a.device());
-  const std::vector<int64_t> from_a = batch_offsets(x, batch), from_b = batch_offsets(w, batch), to = batch_offsets(y, batch);
+  const std::vector<int64_t> from_a = batch_offsets(x, batch), from_b = batch_offsets(w, batch),
+                             to = batch_offsets(y, batch);
   dispatch("matmul", a.device(), [&](auto device) {
     kernels::batched_gemm(device, a.dtype(), {la.transposed, lb.transposed, m, n, k, la.leading, lb.leading, n},
                           int64_t(to.size()), from_a.data(), from_b.data(), to.data(), x.data_ptr(), w.data_ptr(),
@@ -124,7 +128,8 @@ void check_arithmetic(const char* op, const Tensor& x) {
 
 Tensor matmul(const Tensor& left, const Tensor& right) {
   if (left.ndim() == 0 || right.ndim() == 0)
-    fail<ShapeError>("matmul: needs at least one dimension in each operand, got ", left.shape(), " and ", right.shape());
+    fail<ShapeError>("matmul: needs at least one dimension in each operand, got ", left.shape(), " and ",
+                     right.shape());
   const DType dtype = promote(left.dtype(), right.dtype());
   Tensor a = left.to(dtype), b = right.to(dtype);
   check_arithmetic("matmul", a);
@@ -132,8 +137,10 @@ Tensor matmul(const Tensor& left, const Tensor& right) {
   if (row) a = unsqueeze(a, 0);
   if (column) b = unsqueeze(b, 1);
   Tensor y;
-  if (b.ndim() == 2 && (a.ndim() == 2 || a.numel() > 0)) y = from_rows(matrix_product(as_rows(a), b), a);
-  else y = batch_product(a, b);
+  if (b.ndim() == 2 && (a.ndim() == 2 || a.numel() > 0))
+    y = from_rows(matrix_product(as_rows(a), b), a);
+  else
+    y = batch_product(a, b);
   if (column) y = squeeze(y, -1);
   if (row) y = squeeze(y, column ? -1 : -2);
   return y;
@@ -155,8 +162,10 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
     return bias.defined() ? y + bias : y;
   }
   const Tensor rows = as_rows(x);
-  Tensor y = product("linear", rows, detail::make_view(weight, {weight.shape()[1], weight.shape()[0]},
-                                                       {weight.strides()[1], weight.strides()[0]}, 0), bias);
+  Tensor y = product(
+      "linear", rows,
+      detail::make_view(weight, {weight.shape()[1], weight.shape()[0]}, {weight.strides()[1], weight.strides()[0]}, 0),
+      bias);
   const auto rule = [](const Saved& s, const Tensor& dy, Needs needs) {
     return Grads{needs[0] ? matrix_product(dy, s.input(1)) : Tensor(),
                  needs[1] ? matrix_product(t(dy), s.input(0)) : Tensor()};

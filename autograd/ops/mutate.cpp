@@ -44,7 +44,8 @@ struct Span {
 // A floating result never goes into an integer tensor unasked.
 void check_result(const char* op, const Tensor& x, bool floating) {
   if (floating && !is_floating(x.dtype()))
-    fail<DTypeError>(op, ": the result is floating and the tensor to change is ", x.dtype(), "; use the functional form");
+    fail<DTypeError>(op, ": the result is floating and the tensor to change is ", x.dtype(),
+                     "; use the functional form");
 }
 
 // y, or a copy of it if writing to x could change elements of y before they are read.

@@ -80,7 +80,9 @@ Tensor pool_scatter(const Tensor& dy, const Tensor& indices, const Shape& x_shap
                           indices.data<int32_t>(), dx.data_ptr());
   });
   return record("max_pool2d_grad", {dy, indices}, std::move(dx), save_input(1),
-                [](const Saved& s, const Tensor& ddx, Needs) { return Grads{pool_gather(ddx, s.input(1)), Tensor()}; });
+                [](const Saved& s, const Tensor& ddx, Needs) {
+                  return Grads{pool_gather(ddx, s.input(1)), Tensor()};
+                });
 }
 
 Tensor pool_gather(const Tensor& x, const Tensor& indices) {
@@ -147,7 +149,10 @@ Pair default_stride(Pair stride, Pair kernel) {
   return {stride.h == 0 ? kernel.h : stride.h, stride.w == 0 ? kernel.w : stride.w};
 }
 
-template <class Pool> Tensor as_plane(const Tensor& x, Pool pool) { return squeeze(pool(unsqueeze(x, -2)), -2); }
+template <class Pool>
+Tensor as_plane(const Tensor& x, Pool pool) {
+  return squeeze(pool(unsqueeze(x, -2)), -2);
+}
 
 void check_line(const char* op, const Tensor& x) {
   if (x.ndim() != 2 && x.ndim() != 3) fail<ShapeError>(op, ": expected [n, c, l] or [c, l], got ", x.shape());
@@ -167,7 +172,8 @@ std::pair<Tensor, Tensor> max_pool2d_with_indices(const Tensor& x, Pair kernel, 
 Tensor max_pool2d(const Tensor& x, Pair kernel, const MaxPoolParams& p) {
   check_input("max_pool2d", x);
   const Pair stride = default_stride(p.stride, kernel);
-  return max_pool(x, fixed_windows("max_pool2d", {x.size(-2), kernel.h, stride.h, p.padding.h, p.dilation.h}, p.ceil_mode),
+  return max_pool(x,
+                  fixed_windows("max_pool2d", {x.size(-2), kernel.h, stride.h, p.padding.h, p.dilation.h}, p.ceil_mode),
                   fixed_windows("max_pool2d", {x.size(-1), kernel.w, stride.w, p.padding.w, p.dilation.w}, p.ceil_mode))
       .first;
 }
@@ -175,8 +181,11 @@ Tensor max_pool2d(const Tensor& x, Pair kernel, const MaxPoolParams& p) {
 Tensor max_pool1d(const Tensor& x, int64_t kernel, const MaxPoolParams& p) {
   check_line("max_pool1d", x);
   return as_plane(x, [&](const Tensor& plane) {
-    return max_pool2d(plane, {1, kernel}, {.stride = {1, p.stride.w}, .padding = {0, p.padding.w},
-                                           .dilation = {1, p.dilation.w}, .ceil_mode = p.ceil_mode});
+    return max_pool2d(plane, {1, kernel},
+                      {.stride = {1, p.stride.w},
+                       .padding = {0, p.padding.w},
+                       .dilation = {1, p.dilation.w},
+                       .ceil_mode = p.ceil_mode});
   });
 }
 
@@ -202,8 +211,11 @@ Tensor avg_pool2d(const Tensor& x, Pair kernel, const AvgPoolParams& p) {
 Tensor avg_pool1d(const Tensor& x, int64_t kernel, const AvgPoolParams& p) {
   check_line("avg_pool1d", x);
   return as_plane(x, [&](const Tensor& plane) {
-    return avg_pool2d(plane, {1, kernel}, {.stride = {1, p.stride.w}, .padding = {0, p.padding.w},
-                                           .ceil_mode = p.ceil_mode, .count_include_pad = p.count_include_pad});
+    return avg_pool2d(plane, {1, kernel},
+                      {.stride = {1, p.stride.w},
+                       .padding = {0, p.padding.w},
+                       .ceil_mode = p.ceil_mode,
+                       .count_include_pad = p.count_include_pad});
   });
 }
 
@@ -222,7 +234,8 @@ Tensor adaptive_avg_pool2d(const Tensor& x, Pair out) {
 Tensor adaptive_max_pool2d(const Tensor& x, Pair out) {
   check_input("adaptive_max_pool2d", x);
   return max_pool(x, adaptive_windows("adaptive_max_pool2d", x.size(-2), out.h),
-                  adaptive_windows("adaptive_max_pool2d", x.size(-1), out.w)).first;
+                  adaptive_windows("adaptive_max_pool2d", x.size(-1), out.w))
+      .first;
 }
 
 Tensor adaptive_avg_pool1d(const Tensor& x, int64_t out) {

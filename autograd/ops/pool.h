@@ -9,8 +9,8 @@
 namespace tenrec {
 
 struct MaxPoolParams {
-  Pair stride = 0;    // 0: the kernel's size
-  Pair padding = 0;   // at most half the kernel; padded places never win
+  Pair stride = 0;   // 0: the kernel's size
+  Pair padding = 0;  // at most half the kernel; padded places never win
   Pair dilation = 1;
   bool ceil_mode = false;
 };

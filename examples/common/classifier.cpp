@@ -24,7 +24,8 @@ class Stopwatch {
 // On a terminal a bar that is redrawn ten times a second; in a pipe a line an epoch.
 class Display {
  public:
-  explicit Display(const Classifier& run) : run_(run), quiet_(run.flags.quiet), bar_(!quiet_ && isatty(STDOUT_FILENO)) {}
+  explicit Display(const Classifier& run)
+      : run_(run), quiet_(run.flags.quiet), bar_(!quiet_ && isatty(STDOUT_FILENO)) {}
 
   void step(int64_t epoch, int64_t done, int64_t total, double loss, double accuracy, double rate) {
     if (!bar_ || clock_.seconds() - drawn_ < 0.1) return;
@@ -37,8 +38,8 @@ class Display {
   }
   void epoch(int64_t epoch, double loss, double test_accuracy, double seconds) {
     if (quiet_) return;
-    std::printf("%sepoch %ld/%ld  train loss %.4f  test accuracy %.2f %%  %.1f s\n", bar_ ? "\r\033[K" : "", long(epoch + 1),
-                long(run_.epochs), loss, 100 * test_accuracy, seconds);
+    std::printf("%sepoch %ld/%ld  train loss %.4f  test accuracy %.2f %%  %.1f s\n", bar_ ? "\r\033[K" : "",
+                long(epoch + 1), long(run_.epochs), loss, 100 * test_accuracy, seconds);
     std::fflush(stdout);
   }
   void say(const std::string& text) {
@@ -112,24 +113,16 @@ nlohmann::ordered_json train_classifier(const Classifier& run) {
   if (interrupted())
     display.say(flags.save.empty() ? "interrupted; give --save FILE to keep the state of a run"
                                    : "interrupted; the run is saved in " + flags.save + ", go on with --resume");
-  if (!flags.save.empty())
-    save_run(flags.save, kind, run.model, run.optimizer, run.scheduler, run.train, progress);
+  if (!flags.save.empty()) save_run(flags.save, kind, run.model, run.optimizer, run.scheduler, run.train, progress);
   if (accuracy < 0 || progress.loss_count > 0) accuracy = evaluate(run);
   const double loss = progress.loss_count > 0 ? progress.loss_sum / double(progress.loss_count) : progress.last_loss;
-  return {{"example", run.example},
-          {"model", run.model_name},
-          {"data", run.data_name},
-          {"device", flags.device},
-          {"threads", num_threads()},
-          {"seed", flags.seed},
-          {"epochs", run.epochs},
-          {"steps", progress.step},
-          {"train_loss", loss},
-          {"test_accuracy", 100 * accuracy},
-          {"seconds", seconds},
-          {"samples_per_second", double(seen) / seconds},
-          {"peak_rss_mb", peak_rss_mb()},
-          {"weights_sha256", weights_sha256(run.model)}};
+  return {{"example", run.example},       {"model", run.model_name},
+          {"data", run.data_name},        {"device", flags.device},
+          {"threads", num_threads()},     {"seed", flags.seed},
+          {"epochs", run.epochs},         {"steps", progress.step},
+          {"train_loss", loss},           {"test_accuracy", 100 * accuracy},
+          {"seconds", seconds},           {"samples_per_second", double(seen) / seconds},
+          {"peak_rss_mb", peak_rss_mb()}, {"weights_sha256", weights_sha256(run.model)}};
 }
 
 }  // namespace examples

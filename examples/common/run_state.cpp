@@ -7,7 +7,8 @@ using namespace tenrec;
 namespace {
 
 void put(Safetensors& file, const std::string& prefix, const std::vector<NamedTensor>& tensors) {
-  for (const NamedTensor& entry : tensors) file.tensors.push_back({prefix + entry.name, contiguous(entry.tensor.detach())});
+  for (const NamedTensor& entry : tensors)
+    file.tensors.push_back({prefix + entry.name, contiguous(entry.tensor.detach())});
 }
 std::vector<NamedTensor> take(const Safetensors& file, const std::string& prefix) {
   std::vector<NamedTensor> out;
@@ -36,7 +37,8 @@ void save_run(const std::string& path, const std::string& kind, Module& model, c
   const LoaderState place = loader.state();
   file.tensors.push_back({"loader", integers({int64_t(place.epoch), place.position, int64_t(loader.options().seed)})});
   file.tensors.push_back({"progress.counts", integers({progress.step, progress.loss_count})});
-  file.tensors.push_back({"progress.losses", from_vector(std::vector<double>{progress.loss_sum, progress.last_loss}, {2})});
+  file.tensors.push_back(
+      {"progress.losses", from_vector(std::vector<double>{progress.loss_sum, progress.last_loss}, {2})});
   save_safetensors(path, file, {.keep_previous = true});
 }
 

@@ -80,16 +80,21 @@ int main(int argc, char** argv) {
     const Recipe defaults = recipe(name, real);
     const int64_t epochs = flags.epochs > 0 ? flags.epochs : defaults.epochs;
     const ImageDataset test_set = open(Split::test);
-    DataLoader train_data(open(Split::train), {.batch_size = flags.batch_size > 0 ? flags.batch_size : 64,
-                                               .shuffle = true, .seed = flags.seed});
+    DataLoader train_data(
+        open(Split::train),
+        {.batch_size = flags.batch_size > 0 ? flags.batch_size : 64, .shuffle = true, .seed = flags.seed});
     DataLoader test_data(test_set, {.batch_size = 500});
     const AnyModule boxed = make_model(name);
     Module& model = *boxed.module();
     Adam optimizer(parameters(model), {.lr = 1e-3});
     OneCycleLR scheduler(optimizer, {.max_lr = flags.lr > 0 ? flags.lr : defaults.lr,
-                                     .total_steps = epochs * train_data.batches(), .pct_start = 0.2});
+                                     .total_steps = epochs * train_data.batches(),
+                                     .pct_start = 0.2});
     const std::string data_name = real ? (fashion ? "fashion-mnist" : "mnist") : "digits";
-    const Classifier run{"mnist", name, data_name, model, boxed, optimizer, scheduler, train_data, test_data, epochs, flags};
+    // By reference: a copy would share the weights but not the switch between training and evaluation.
+    const auto forward = [&](const Tensor& x) { return boxed(x); };
+    const Classifier run{"mnist",   name,       data_name, model,  forward, optimizer,
+                         scheduler, train_data, test_data, epochs, flags};
     if (!flags.quiet)
       std::printf("%s on %s: %ld parameters, %ld training images\n", name.c_str(), data_name.c_str(),
                   long(count_parameters(model)), long(train_data.dataset().size()));

@@ -46,28 +46,35 @@ const Tolerance kTolerance{.f64 = 1e-11, .f32 = 2e-5, .bf16 = 6e-2, .f16 = 8e-3}
 
 void add_family(const Add& add, const std::string& variant, const Shape& x, const Shape& w, const Conv2dParams& p) {
   const Shape y = out_shape(x, w, p);
-  add({.op = "conv2d", .variant = variant,
+  add({.op = "conv2d",
+       .variant = variant,
        .inputs = {{.shape = x}, {.shape = w}},
        .f = [p](std::span<const Tensor> in) { return std::vector<Tensor>{conv2d(in[0], in[1], {}, p)}; },
        .reference = [p](std::span<const Array> in) { return std::vector<Array>{forward(in[0], in[1], p)}; },
        .tolerance = kTolerance});
-  add({.op = "conv2d_input_grad", .variant = variant,
+  add({.op = "conv2d_input_grad",
+       .variant = variant,
        .inputs = {{.shape = y}, {.shape = w}},
        .f = [p, x](std::span<const Tensor> in) { return std::vector<Tensor>{conv2d_input_grad(in[0], in[1], x, p)}; },
-       .reference = [p, x](std::span<const Array> in) {
-         Array dx = zero_array(x);
-         for_products(x, in[1].shape, p, [&](size_t i, size_t j, size_t k) { dx.values[i] += in[0].values[k] * in[1].values[j]; });
-         return std::vector<Array>{dx};
-       },
+       .reference =
+           [p, x](std::span<const Array> in) {
+             Array dx = zero_array(x);
+             for_products(x, in[1].shape, p,
+                          [&](size_t i, size_t j, size_t k) { dx.values[i] += in[0].values[k] * in[1].values[j]; });
+             return std::vector<Array>{dx};
+           },
        .tolerance = kTolerance});
-  add({.op = "conv2d_weight_grad", .variant = variant,
+  add({.op = "conv2d_weight_grad",
+       .variant = variant,
        .inputs = {{.shape = x}, {.shape = y}},
        .f = [p, w](std::span<const Tensor> in) { return std::vector<Tensor>{conv2d_weight_grad(in[0], in[1], w, p)}; },
-       .reference = [p, w](std::span<const Array> in) {
-         Array dw = zero_array(w);
-         for_products(in[0].shape, w, p, [&](size_t i, size_t j, size_t k) { dw.values[j] += in[0].values[i] * in[1].values[k]; });
-         return std::vector<Array>{dw};
-       },
+       .reference =
+           [p, w](std::span<const Array> in) {
+             Array dw = zero_array(w);
+             for_products(in[0].shape, w, p,
+                          [&](size_t i, size_t j, size_t k) { dw.values[j] += in[0].values[i] * in[1].values[k]; });
+             return std::vector<Array>{dw};
+           },
        .tolerance = kTolerance});
 }
 
@@ -76,62 +83,93 @@ void add_family(const Add& add, const std::string& variant, const Shape& x, cons
 void add_conv_cases(const Add& add) {
   add_family(add, "3x3", {2, 2, 5, 4}, {3, 2, 3, 3}, {});
   add_family(add, "padding", {1, 2, 3, 4}, {2, 2, 3, 3}, {.padding = {1, 2}});
-  add_family(add, "stride and padding, rest dropped", {1, 1, 6, 5}, {2, 1, 3, 2}, {.stride = {2, 3}, .padding = {1, 0}});
+  add_family(add, "stride and padding, rest dropped", {1, 1, 6, 5}, {2, 1, 3, 2},
+             {.stride = {2, 3}, .padding = {1, 0}});
   add_family(add, "dilation", {1, 2, 6, 5}, {1, 2, 3, 2}, {.padding = 1, .dilation = {2, 1}});
   add_family(add, "groups", {1, 4, 3, 3}, {2, 2, 2, 2}, {.groups = 2});
   add_family(add, "depthwise", {1, 3, 4, 3}, {3, 1, 3, 3}, {.padding = 1, .groups = 3});
   add_family(add, "1x1", {2, 3, 2, 2}, {4, 3, 1, 1}, {});
   add_family(add, "kernel as large as the image", {2, 2, 3, 3}, {2, 2, 3, 3}, {});
   add_family(add, "empty batch", {0, 2, 4, 4}, {3, 2, 3, 3}, {});
-  add({.op = "conv2d", .variant = "bias",
+  add({.op = "conv2d",
+       .variant = "bias",
        .inputs = {{.shape = {2, 2, 4, 4}}, {.shape = {3, 2, 3, 3}}, {.shape = {3}}},
        .f = [](std::span<const Tensor> in) { return std::vector<Tensor>{conv2d(in[0], in[1], in[2])}; },
-       .reference = [](std::span<const Array> in) {
-         Array bias = in[2];
-         bias.shape = {3, 1, 1};
-         return std::vector<Array>{zip_array(forward(in[0], in[1], {}), bias, std::plus<>())};
-       },
+       .reference =
+           [](std::span<const Array> in) {
+             Array bias = in[2];
+             bias.shape = {3, 1, 1};
+             return std::vector<Array>{zip_array(forward(in[0], in[1], {}), bias, std::plus<>())};
+           },
        .tolerance = kTolerance,
        .also_covers = {"conv2d_input_grad", "conv2d_weight_grad", "sum"},
-       .bad = {{[] { conv2d(zeros({1, 2, 4, 4}), zeros({3, 3, 3, 3})); }, "has 2 channels"},
-               {[] { conv2d(zeros({1, 3, 2, 2}), zeros({3, 3, 3, 3})); }, "spans 3 elements, more than the padded input's 2"},
-               {[] { conv2d(zeros({1, 3, 4, 4}), zeros({3, 3, 3, 3}), zeros({2})); }, "a bias of shape [2]"},
-               {[] { conv2d(zeros({1, 3, 4, 4}), zeros({3, 3, 3, 3}), {}, {.stride = 0}); }, "stride and dilation must be at least 1"},
-               {[] { conv2d(zeros({1, 3, 4, 4}), zeros({3, 3, 3, 3}, {.dtype = f64})); }, "one floating dtype"},
-               {[] { conv2d(zeros({4, 4}), zeros({3, 3, 3, 3})); }, "expected an input [n, c, h, w]"}},
+       .bad = {{[] {
+                  conv2d(zeros({1, 2, 4, 4}), zeros({3, 3, 3, 3}));
+                },
+                "has 2 channels"},
+               {[] {
+                  conv2d(zeros({1, 3, 2, 2}), zeros({3, 3, 3, 3}));
+                },
+                "spans 3 elements, more than the padded input's 2"},
+               {[] {
+                  conv2d(zeros({1, 3, 4, 4}), zeros({3, 3, 3, 3}), zeros({2}));
+                },
+                "a bias of shape [2]"},
+               {[] {
+                  conv2d(zeros({1, 3, 4, 4}), zeros({3, 3, 3, 3}), {}, {.stride = 0});
+                },
+                "stride and dilation must be at least 1"},
+               {[] {
+                  conv2d(zeros({1, 3, 4, 4}), zeros({3, 3, 3, 3}, {.dtype = f64}));
+                },
+                "one floating dtype"},
+               {[] {
+                  conv2d(zeros({4, 4}), zeros({3, 3, 3, 3}));
+                },
+                "expected an input [n, c, h, w]"}},
        .bench = {.shapes = {{8, 16, 16, 16}, {64, 32, 26, 26}},
-                 .inputs = [](const Shape& s) {
-                   return std::vector<Input>{{.shape = s}, {.shape = {64, s[1], 3, 3}}, {.shape = {64}}};
-                 },
-                 .bytes_per_element = 12, .flops_per_element = 1152}});
-  add({.op = "conv2d", .variant = "one image without a batch",
+                 .inputs =
+                     [](const Shape& s) {
+                       return std::vector<Input>{{.shape = s}, {.shape = {64, s[1], 3, 3}}, {.shape = {64}}};
+                     },
+                 .bytes_per_element = 12,
+                 .flops_per_element = 1152}});
+  add({.op = "conv2d",
+       .variant = "one image without a batch",
        .inputs = {{.shape = {2, 4, 4}}, {.shape = {3, 2, 3, 3}}},
        .f = [](std::span<const Tensor> in) { return std::vector<Tensor>{conv2d(in[0], in[1])}; },
-       .reference = [](std::span<const Array> in) {
-         Array x = in[0];
-         x.shape.insert(0, 1);
-         Array y = forward(x, in[1], {});
-         y.shape.erase(0);
-         return std::vector<Array>{y};
-       },
+       .reference =
+           [](std::span<const Array> in) {
+             Array x = in[0];
+             x.shape.insert(0, 1);
+             Array y = forward(x, in[1], {});
+             y.shape.erase(0);
+             return std::vector<Array>{y};
+           },
        .tolerance = kTolerance,
        .also_covers = {"unsqueeze", "reshape"}});
-  add({.op = "conv2d", .variant = "conv1d",
+  add({.op = "conv2d",
+       .variant = "conv1d",
        .inputs = {{.shape = {2, 2, 7}}, {.shape = {3, 2, 3}}, {.shape = {3}}},
-       .f = [](std::span<const Tensor> in) {
-         return std::vector<Tensor>{conv1d(in[0], in[1], in[2], {.stride = 2, .padding = 1})};
-       },
-       .reference = [](std::span<const Array> in) {
-         Array x = in[0], w = in[1], bias = in[2];
-         x.shape.insert(2, 1);
-         w.shape.insert(2, 1);
-         bias.shape = {3, 1};
-         Array y = forward(x, w, {.stride = {1, 2}, .padding = {0, 1}});
-         y.shape.erase(2);
-         return std::vector<Array>{zip_array(y, bias, std::plus<>())};
-       },
+       .f =
+           [](std::span<const Tensor> in) {
+             return std::vector<Tensor>{conv1d(in[0], in[1], in[2], {.stride = 2, .padding = 1})};
+           },
+       .reference =
+           [](std::span<const Array> in) {
+             Array x = in[0], w = in[1], bias = in[2];
+             x.shape.insert(2, 1);
+             w.shape.insert(2, 1);
+             bias.shape = {3, 1};
+             Array y = forward(x, w, {.stride = {1, 2}, .padding = {0, 1}});
+             y.shape.erase(2);
+             return std::vector<Array>{zip_array(y, bias, std::plus<>())};
+           },
        .tolerance = kTolerance,
-       .bad = {{[] { conv1d(zeros({1, 2, 4, 4}), zeros({3, 3, 3})); }, "conv1d: expected an input [n, c, l]"}}});
+       .bad = {{[] {
+                  conv1d(zeros({1, 2, 4, 4}), zeros({3, 3, 3}));
+                },
+                "conv1d: expected an input [n, c, l]"}}});
 }
 
 }  // namespace tenrec::testing

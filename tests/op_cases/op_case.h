@@ -19,10 +19,10 @@ namespace tenrec::testing {
 // How one input is made.
 struct Input {
   Shape shape;
-  double low = -2, high = 2;          // uniform in [low, high); integers in [low, high]
+  double low = -2, high = 2;                         // uniform in [low, high); integers in [low, high]
   enum Kind { real, integer, boolean } kind = real;  // real inputs take the dtype under test
-  std::vector<double> values = {};    // if given: exactly these (ties, kinks, extremes), row-major
-  bool differentiable = true;         // real inputs only: wants a gradient
+  std::vector<double> values = {};                   // if given: exactly these (ties, kinks, extremes), row-major
+  bool differentiable = true;                        // real inputs only: wants a gradient
 };
 
 // A float64 array for references.
@@ -52,24 +52,24 @@ struct BadCall {
 };
 
 struct Bench {
-  std::vector<Shape> shapes = {};      // of the first input; others follow by `inputs`
+  std::vector<Shape> shapes = {};  // of the first input; others follow by `inputs`
   std::function<std::vector<Input>(const Shape&)> inputs = {};
-  double bytes_per_element = 0;        // moved, f32, per element of the first input
+  double bytes_per_element = 0;  // moved, f32, per element of the first input
   double flops_per_element = 0;
 };
 
 struct OpCase {
-  std::string op;                      // the name that `record` is given
+  std::string op;  // the name that `record` is given
   std::string variant = "";
   std::vector<Input> inputs;
   Function f;
-  Reference reference = {};            // empty only for random or layout-only ops, with `why_no_reference`
+  Reference reference = {};  // empty only for random or layout-only ops, with `why_no_reference`
   std::string why_no_reference = "";
   Tolerance tolerance = {};
   std::vector<DType> dtypes = {f64, f32, bf16, f16};  // under test; rows of integer inputs only: leave as is
   bool differentiable = true;
-  bool kinked = false;                 // derivative undefined at some points: gradcheck uses the inputs as given
-  int order = 2;                       // derivatives checked
+  bool kinked = false;                        // derivative undefined at some points: gradcheck uses the inputs as given
+  int order = 2;                              // derivatives checked
   std::vector<std::string> also_covers = {};  // internal ops this row makes `record` see (relu_grad, slice_grad)
   std::vector<BadCall> bad = {};
   Bench bench = {};

@@ -38,10 +38,12 @@ std::vector<Tensor> make_inputs(const std::vector<Input>& inputs, DType dtype, u
       const Philox philox(seed);
       for (int64_t i = 0; i < n; ++i) {
         const double u = double(philox(uint64_t(k), uint64_t(i)).word[0]) * 0x1p-32;
-        if (input.kind == Input::real) values.push_back(input.low + (input.high - input.low) * u);
+        if (input.kind == Input::real)
+          values.push_back(input.low + (input.high - input.low) * u);
         else if (input.kind == Input::integer)
           values.push_back(std::floor(input.low + (input.high - input.low + 1) * u));
-        else values.push_back(u < 0.5 ? 0 : 1);
+        else
+          values.push_back(u < 0.5 ? 0 : 1);
       }
     }
     const DType type = input.kind == Input::real ? dtype : input.kind == Input::integer ? i64 : boolean;
