@@ -160,6 +160,38 @@ TENREC_INLINE void unrolled(F&& f) {
   (std::make_integer_sequence<int, N>{});
 }
 
+// Writes a tile's sums. Most tiles are whole and have nothing but C to add: those take the short way.
+template <class T, int kM, int kN>
+TENREC_INLINE void finish_outer(const OuterArgs<T>& args, const NativePack<T>* sum) {
+  using P = NativePack<T>;
+  constexpr int kW = kWidth<T>;
+  const Finish<T> finish = args.finish;
+  const auto at = [&](auto i, auto j) TENREC_MELT { return args.c + i * args.ldc + j * kW; };
+  if (args.last == kW && !finish.bias && !finish.relu) {
+    if (finish.accumulate) {
+      unrolled<kM>([&](auto i) TENREC_MELT {
+        unrolled<kN>([&](auto j) TENREC_MELT { (sum[i * kN + j] + P::load(at(i, j))).store(at(i, j)); });
+      });
+    } else {
+      unrolled<kM>([&](auto i) TENREC_MELT {
+        unrolled<kN>([&](auto j) TENREC_MELT { sum[i * kN + j].store(at(i, j)); });
+      });
+    }
+    return;
+  }
+  unrolled<kN>([&](auto j) TENREC_MELT {
+    const Lanes<T> lanes(j + 1 < kN ? kW : args.last);
+    const P bias = finish.bias ? lanes.load(finish.bias + j * kW) : P(T(0));
+    unrolled<kM>([&](auto i) TENREC_MELT {
+      P value = sum[i * kN + j];
+      if (finish.accumulate) value += lanes.load(at(i, j));
+      if (finish.bias) value += bias;
+      if (finish.relu) value = rectified(value);
+      lanes.store(at(i, j), value);
+    });
+  });
+}
+
 template <class T, class Op, int kM, int kN>
 void outer(const OuterArgs<T>& args) {
   using P = NativePack<T>;
@@ -182,19 +214,7 @@ void outer(const OuterArgs<T>& args) {
     a += a_step;
     b += b_step;
   }
-  const Finish<T> finish = args.finish;
-  unrolled<kN>([&](auto j) TENREC_MELT {
-    const Lanes<T> lanes(j + 1 < kN ? kW : args.last);
-    const P bias = finish.bias ? lanes.load(finish.bias + j * kW) : P(T(0));
-    unrolled<kM>([&](auto i) TENREC_MELT {
-      P value = sum[i * kN + j];
-      T* out = args.c + i * args.ldc + j * kW;
-      if (finish.accumulate) value += lanes.load(out);
-      if (finish.bias) value += bias;
-      if (finish.relu) value = rectified(value);
-      lanes.store(out, value);
-    });
-  });
+  finish_outer<T, kM, kN>(args, sum);
 }
 
 namespace detail {

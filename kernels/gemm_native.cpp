@@ -179,23 +179,23 @@ void outer_product(int64_t m, int64_t n, int64_t k, const Left<T>& left, const R
                              .ldc = ldc,
                              .last = kW,
                              .finish = {nullptr, final && finish.relu, !first || finish.accumulate}};
-    for (int64_t r = 0; r < rows.count(); ++r) {
-      const Left<T> block = copy_left
-                                ? copy.block(left_copy, r)
-                                : Left<T>{left.data + rows.begin(r) * left.row + p * left.step, left.row, left.step};
+    const auto tile = [&](int64_t r, int64_t j) {
+      const Left<T> block =
+          copy_left ? copy.block(left_copy, r)
+                    : Left<T>{left.data + rows.begin(r) * left.row + p * left.step, left.row, left.step};
+      const int64_t cols = std::min(panel, n - j), vecs = ceil_div(cols, kW);
       args.a = block.data;
       args.a_row = block.row;
       args.a_step = block.step;
-      for (int64_t j = 0; j < n; j += panel) {
-        const int64_t cols = std::min(panel, n - j), vecs = ceil_div(cols, kW);
-        args.b = panels ? panels + j * steps : right.data + p * right.stride + j;
-        if (panels) args.b_step = vecs * kW;
-        args.c = c + rows.begin(r) * ldc + j;
-        args.last = int(cols - (vecs - 1) * kW);
-        args.finish.bias = final && finish.bias ? finish.bias + j : nullptr;
-        micro::outer_function<T, Op>(int(rows.size(r)), int(vecs))(args);
-      }
-    }
+      args.b = panels ? panels + j * steps : right.data + p * right.stride + j;
+      if (panels) args.b_step = vecs * kW;
+      args.c = c + rows.begin(r) * ldc + j;
+      args.last = int(cols - (vecs - 1) * kW);
+      args.finish.bias = final && finish.bias ? finish.bias + j : nullptr;
+      micro::outer_function<T, Op>(int(rows.size(r)), int(vecs))(args);
+    };
+    for (int64_t r = 0; r < rows.count(); ++r)
+      for (int64_t j = 0; j < n; j += panel) tile(r, j);
   }
 }
 

@@ -42,7 +42,7 @@ GemmPlan plan_gemm(const GemmShape& s, GemmForm form) {
   int64_t& rows = swapped ? plan.tile_n : plan.tile_m;
   int64_t& cols = swapped ? plan.tile_m : plan.tile_n;
   const int64_t all_rows = rows, all_cols = cols;
-  const int64_t row_unit = kRows, col_unit = form == GemmForm::dot ? 16 : kPanel<T>;
+  const int64_t row_unit = kRows, col_unit = kPanel<T>;
   const auto cut = [](int64_t& size, int64_t parts, int64_t unit) {
     if (parts > 1) size = round_up(ceil_div(size, parts), unit);
   };

@@ -115,13 +115,19 @@ void check(const Problem& p) {
   const GemmShape& s = p.shape;
   const Operands<T> in(s);
   const std::vector<T> c = run(p, in);
+  std::vector<double> left(size_t(s.m * s.k)), right(size_t(s.n * s.k));  // both with k innermost
+  for (int64_t i = 0; i < s.m; ++i)
+    for (int64_t q = 0; q < s.k; ++q)
+      left[size_t(i * s.k + q)] = to_double(in.a[size_t(s.trans_a ? q * s.lda + i : i * s.lda + q)]);
+  for (int64_t j = 0; j < s.n; ++j)
+    for (int64_t q = 0; q < s.k; ++q)
+      right[size_t(j * s.k + q)] = to_double(in.b[size_t(s.trans_b ? j * s.ldb + q : q * s.ldb + j)]);
   int64_t wrong = 0;
   for (int64_t i = 0; i < s.m; ++i) {
     for (int64_t j = 0; j < s.n; ++j) {
       double sum = 0, magnitude = 0;
       for (int64_t q = 0; q < s.k; ++q) {
-        const double product = to_double(in.a[size_t(s.trans_a ? q * s.lda + i : i * s.lda + q)]) *
-                               to_double(in.b[size_t(s.trans_b ? j * s.ldb + q : q * s.ldb + j)]);
+        const double product = left[size_t(i * s.k + q)] * right[size_t(j * s.k + q)];
         sum += product;
         magnitude += std::abs(product);
       }

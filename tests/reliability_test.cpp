@@ -15,6 +15,7 @@ namespace tenrec {
 namespace {
 
 using testing::kInf;
+using testing::kNan;
 using testing::Row;
 
 // --- 9: sum, mean, var
