@@ -1,5 +1,6 @@
 // A network with far more parameters than examples learns them by heart. Weight decay, dropout and early stopping are
 // three ways against it: each run is plotted with its training and validation loss.
+#include <chrono>
 #include <cstdio>
 #include <limits>
 
@@ -80,9 +81,12 @@ int main(int argc, char** argv) {
     std::vector<Canvas> panels;
     nlohmann::ordered_json runs = nlohmann::ordered_json::array();
     Curves last;
+    int64_t steps = 0;  // of all runs, one an epoch
+    const auto start = std::chrono::steady_clock::now();
     for (const Recipe& recipe : {Recipe{"nothing", 0, 0, 0}, Recipe{"weight decay", 2, 0, 0},
                                  Recipe{"dropout", 0, 0.5, 0}, Recipe{"early stopping", 0, 0, 20}}) {
       last = run(recipe, train_data, validation, epochs, lr, flags.seed);
+      steps += int64_t(last.train.size());
       if (!flags.quiet)
         std::printf("%-15s %3zu epochs  train %.4f  validation %.4f (best %.4f at %ld)  accuracy %.2f %%\n",
                     recipe.name, last.train.size(), last.train.back(), last.validation.back(), last.best,
@@ -104,13 +108,20 @@ int main(int argc, char** argv) {
       plot.mark("", double(last.best_epoch));
       panels.push_back(plot.draw());
     }
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     if (!picture.empty()) side_by_side(panels).save(picture);
     examples::print_result({{"example", "overfit"},
+                            {"model", "mlp"},
                             {"data", flags.data.empty() ? "digits" : "mnist"},
                             {"device", flags.device},
                             {"threads", num_threads()},
                             {"seed", flags.seed},
                             {"epochs", epochs},
+                            {"steps", steps},
+                            {"train_loss", last.train.back()},
+                            {"test_accuracy", 100 * last.final_accuracy},
+                            {"seconds", seconds},
+                            {"samples_per_second", double(steps * train_data.x.size(0)) / seconds},
                             {"runs", runs},
                             {"peak_rss_mb", examples::peak_rss_mb()},
                             {"weights_sha256", last.sha256}});

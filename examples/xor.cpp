@@ -1,4 +1,5 @@
 // The smallest problem that a linear model cannot solve: a 2-8-1 network learns XOR.
+#include <chrono>
 #include <cmath>
 #include <cstdio>
 
@@ -20,6 +21,7 @@ int main(int argc, char** argv) {
     const Tensor x = tensor({{0., 0.}, {0., 1.}, {1., 0.}, {1., 1.}});
     const Tensor y = tensor({{0.}, {1.}, {1.}, {0.}});
     double loss_value = 0;
+    const auto start = std::chrono::steady_clock::now();
     for (int64_t step = 1; step <= steps; ++step) {
       const Tensor loss = binary_cross_entropy_with_logits(net(x), y);
       optimizer.zero_grad();
@@ -29,6 +31,7 @@ int main(int argc, char** argv) {
       if (!flags.quiet && (step % 500 == 0 || step == steps))
         std::printf("step %ld  loss %.5f\n", long(step), loss_value);
     }
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     const NoGrad off;
     const std::vector<double> p = sigmoid(net(x)).to_vector<double>();
     int right = 0;
@@ -51,12 +54,17 @@ int main(int argc, char** argv) {
     }
     if (!flags.save.empty()) save(net, flags.save);
     examples::print_result({{"example", "xor"},
+                            {"model", "mlp"},
+                            {"data", "xor"},
                             {"device", flags.device},
                             {"threads", num_threads()},
                             {"seed", flags.seed},
+                            {"epochs", steps},  // a step sees all four points
                             {"steps", steps},
                             {"train_loss", loss_value},
                             {"test_accuracy", 25.0 * right},
+                            {"seconds", seconds},
+                            {"samples_per_second", 4 * double(steps) / seconds},
                             {"peak_rss_mb", examples::peak_rss_mb()},
                             {"weights_sha256", examples::weights_sha256(net)}});
   });

@@ -173,9 +173,8 @@ TENREC_INLINE void finish_outer(const OuterArgs<T>& args, const NativePack<T>* s
         unrolled<kN>([&](auto j) TENREC_MELT { (sum[i * kN + j] + P::load(at(i, j))).store(at(i, j)); });
       });
     } else {
-      unrolled<kM>([&](auto i) TENREC_MELT {
-        unrolled<kN>([&](auto j) TENREC_MELT { sum[i * kN + j].store(at(i, j)); });
-      });
+      unrolled<kM>([&](auto i)
+                       TENREC_MELT { unrolled<kN>([&](auto j) TENREC_MELT { sum[i * kN + j].store(at(i, j)); }); });
     }
     return;
   }

@@ -180,9 +180,9 @@ void outer_product(int64_t m, int64_t n, int64_t k, const Left<T>& left, const R
                              .last = kW,
                              .finish = {nullptr, final && finish.relu, !first || finish.accumulate}};
     const auto tile = [&](int64_t r, int64_t j) {
-      const Left<T> block =
-          copy_left ? copy.block(left_copy, r)
-                    : Left<T>{left.data + rows.begin(r) * left.row + p * left.step, left.row, left.step};
+      const Left<T> block = copy_left
+                                ? copy.block(left_copy, r)
+                                : Left<T>{left.data + rows.begin(r) * left.row + p * left.step, left.row, left.step};
       const int64_t cols = std::min(panel, n - j), vecs = ceil_div(cols, kW);
       args.a = block.data;
       args.a_row = block.row;

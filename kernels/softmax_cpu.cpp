@@ -68,7 +68,7 @@ void softmax_grad_row(const T* y, const T* dy, T* dx, int64_t n, bool log) {
   if (log) {
     const P sum(T(tree_sum<T>(n, [=](int64_t i, int64_t) { return dy + i; })));
     map_row(
-        n, dx, [=](P w, P d) { return d - exp_below(w) * sum; }, y, dy);
+        n, dx, [=](P w, P d) { return d - exp(w) * sum; }, y, dy);
   } else {
     const P sum(T(sum_row<T>(
         n, [](P w, P d) { return d * w; }, y, dy)));
@@ -76,87 +76,6 @@ void softmax_grad_row(const T* y, const T* dy, T* dx, int64_t n, bool log) {
         n, dx, [=](P w, P d) { return w * (d - sum); }, y, dy);
   }
 }
-
-// --- columns: the softmax goes over rows, and packs hold neighbours of it ---------------------------------------------
-
-constexpr int64_t kStrip = 64;       // columns at once
-constexpr int64_t kSerialRows = 64;  // rows added one after the other before they go to a wider sum
-
-// What a strip of columns adds up over rows.
-template <class T> struct StripSum {
-  alignas(64) T part[kStrip];
-  double total[kStrip];
-  StripSum() { std::fill_n(total, kStrip, 0.0); }
-  // add(row, part) adds one row's values.
-  template <class F> void run(int64_t rows, int64_t width, F&& add) {
-    for (int64_t r0 = 0; r0 < rows; r0 += kSerialRows) {
-      std::fill_n(part, width, T(0));
-      for (int64_t r = r0; r < std::min(rows, r0 + kSerialRows); ++r) add(r, part);
-      for (int64_t c = 0; c < width; ++c) total[c] += double(part[c]);
-    }
-  }
-};
-
-// Calls f(first element, width) for every strip of columns.
-template <class F> void for_strips(const RowSpace& s, F&& f) {
-  const int64_t strips = (s.inner + kStrip - 1) / kStrip, work = s.n * std::min(kStrip, s.inner);
-  if (s.n == 0) return;
-  parallel_for(s.outer * strips, std::max<int64_t>(1, kRowGrain / std::max<int64_t>(work, 1)),
-               [&](int64_t begin, int64_t end) {
-                 for (int64_t i = begin; i < end; ++i) {
-                   const int64_t first = i % strips * kStrip;
-                   f(i / strips * s.n * s.inner + first, std::min(kStrip, s.inner - first));
-                 }
-               });
-}
-
-template <class T> void softmax_columns(const RowSpace& s, const T* x, T* y, bool log) {
-  using P = TreePack<T>;
-  for_strips(s, [&](int64_t first, int64_t width) {
-    const T* from = x + first;
-    T* to = y + first;
-    alignas(64) T m[kStrip], last[kStrip];
-    std::fill_n(m, width, -std::numeric_limits<T>::infinity());
-    for (int64_t r = 0; r < s.n; ++r)
-      map_row(width, m, [](P best, P v) { return select(v > best, v, best); }, m, from + r * s.inner);
-    StripSum<T> sum;
-    sum.run(s.n, width, [&](int64_t r, T* part) {
-      const int64_t at = r * s.inner;
-      if (log) {
-        map_row(width, part, [](P a, P v, P b) { return a + exp_below(v - b); }, part, from + at, m);
-      } else {
-        map_row(width, to + at, [](P v, P b) { return exp_below(v - b); }, from + at, m);
-        map_row(width, part, [](P a, P v) { return a + v; }, part, to + at);
-      }
-    });
-    for (int64_t c = 0; c < width; ++c) last[c] = T(log ? std::log(sum.total[c]) : 1 / sum.total[c]);
-    for (int64_t at = 0; at < s.n * s.inner; at += s.inner) {
-      if (log) map_row(width, to + at, [](P v, P b, P l) { return (v - b) - l; }, from + at, m, last);
-      else map_row(width, to + at, [](P v, P l) { return v * l; }, to + at, last);
-    }
-  });
-}
-
-template <class T> void softmax_grad_columns(const RowSpace& s, const T* y, const T* dy, T* dx, bool log) {
-  using P = TreePack<T>;
-  for_strips(s, [&](int64_t first, int64_t width) {
-    StripSum<T> sum;
-    sum.run(s.n, width, [&](int64_t r, T* part) {
-      const int64_t at = first + r * s.inner;
-      if (log) map_row(width, part, [](P a, P d) { return a + d; }, part, dy + at);
-      else map_row(width, part, [](P a, P d, P v) { return a + d * v; }, part, dy + at, y + at);
-    });
-    alignas(64) T all[kStrip];
-    for (int64_t c = 0; c < width; ++c) all[c] = T(sum.total[c]);
-    for (int64_t at = first; at < first + s.n * s.inner; at += s.inner) {
-      if (log) map_row(width, dx + at, [](P v, P d, P t) { return d - exp_below(v) * t; }, y + at, dy + at, all);
-      else map_row(width, dx + at, [](P v, P d, P t) { return v * (d - t); }, y + at, dy + at, all);
-    }
-  });
-}
-
-// Whether the columns' way is open: a few neighbours, nothing to convert.
-bool by_columns(const RowSpace& s, DType dtype) { return s.inner >= 4 && (dtype == f32 || dtype == f64); }
 
 template <class T>
 T logsumexp_row(const T* x, int64_t n) {
@@ -184,7 +103,6 @@ void softmax_grad(Cpu, const View& y, const View& dy, const View& dx, int64_t di
   visit_real(y.dtype, [&](auto zero) {
     using T = decltype(zero);
     const RowSpace s(y, dim);
-    if (by_columns(s, y.dtype)) return softmax_grad_columns(s, y.as<T>(), dy.as<T>(), dx.as<T>(), log);
     for_rows<T, 3>(s, {y, dy, dx}, 2, [&](const std::array<T*, 3>& rows, int64_t) {
       softmax_grad_row(rows[0], rows[1], rows[2], s.n, log);
     });
@@ -246,28 +164,10 @@ Wide<T> spread_sum(const T* x, const T* weight, T m, int64_t n) {
 }
 
 // What a row's softmax is made of.
-template <class T> struct RowStats {
+template <class T>
+struct RowStats {
   T max = 0, sum = 1;
 };
-
-// The maximum and the sum of e^(x - maximum) in one pass over memory: a leaf at a time, what was summed before being
-// scaled when the maximum rises (M. Milakov and N. Gimelshein, "Online normalizer calculation for softmax", 2018).
-template <class T> std::pair<T, double> online_sum(const T* x, int64_t n) {
-  const T none = -std::numeric_limits<T>::infinity();
-  T m = none;
-  double sum = 0;
-  for (int64_t i = 0; i < n; i += kLeaf) {
-    const int64_t count = std::min(kLeaf, n - i);
-    const T leaf = row_max(x + i, count);
-    if (leaf > m) {
-      if (sum != 0) sum *= std::exp(double(m) - double(leaf));
-      m = leaf;
-    }
-    // While all is -inf, nothing is added, but NaN goes through.
-    sum += double(sum_of_exp<T>(x + i, m == none ? T(0) : m, count, nullptr));
-  }
-  return {m, m == none ? sum + std::numeric_limits<double>::quiet_NaN() : sum};
-}
 
 template <class T>
 void loss_row(const CrossEntropy& c, const T* x, int64_t n, int64_t r, double all_weights, T* loss, T* weight,
@@ -277,8 +177,9 @@ void loss_row(const CrossEntropy& c, const T* x, int64_t n, int64_t r, double al
   RowStats<T> row;
   Wide<T> log_sum = 0;
   if (c.from_logits) {
-    const auto [m, sum] = online_sum(x, n);
-    row = {m, T(sum)};
+    row.max = row_max(x, n);
+    const Wide<T> sum = sum_of_exp<T>(x, row.max, n, nullptr);
+    row.sum = T(sum);
     log_sum = std::log(sum);
   }
   stats[r] = row;
@@ -307,7 +208,7 @@ void loss_grad_row(const CrossEntropy& c, const T* x, int64_t n, int64_t r, RowS
     return;
   }
   const P m(row.max), factor(T(double(scale) * share / double(row.sum))), spread(T(double(scale) * t.spread));
-  const auto probability = [=](P v) { return exp_below(v - m) * factor; };
+  const auto probability = [=](P v) { return exp(v - m) * factor; };
   if (t.spread == 0)
     map_row(n, dx, probability, x);
   else if (!t.weight)
@@ -317,7 +218,7 @@ void loss_grad_row(const CrossEntropy& c, const T* x, int64_t n, int64_t r, RowS
     map_row(
         n, dx, [=](P v, P w) { return probability(v) - spread * w; }, x, t.weight);
   // Of the class itself: near probability one, the difference must not be formed from a rounded product.
-  const double p = double(exp_below(T(x[target] - row.max))) / double(row.sum);
+  const double p = double(exp(T(x[target] - row.max))) / double(row.sum);
   dx[target] = T(double(scale) * (p * share - picked - t.spread * t.weight_of(target)));
 }
 

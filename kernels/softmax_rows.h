@@ -103,24 +103,15 @@ T row_max(const T* x, int64_t n) {
   return reduce_lanes(larger(larger(best[0], best[1]), larger(best[2], best[3])), larger);
 }
 
-// e^x for x <= 0, to about one unit: what exp does, less what only larger arguments and half a unit need.
-template <RealPacket P> TENREC_INLINE P exp_below(P x) {
-  if constexpr (DoublePacket<P>) {
-    return exp(x);
-  } else {
-    x = at_least(x, -105.0f);
-    const Nearest<P> n(x, 0x1.715476p0f);
-    return scale_by_power(P(1.0f) + expm1_reduced(reduce_ln2(x, n.value)), n);
-  }
-}
-
 // The sum of e^(x - m); the exponentials go to `e` unless it is null.
-template <class T> Wide<T> sum_of_exp(const T* x, T m, int64_t n, T* e) {
+template <class T>
+Wide<T> sum_of_exp(const T* x, T m, int64_t n, T* e) {
   alignas(64) T buffer[kLeaf];
   const TreePack<T> shift(m);
   return tree_sum<T>(n, [&](int64_t i, int64_t count) {
     T* to = e ? e + i : buffer;
-    map_row(count, to, [=](TreePack<T> v) { return exp_below(v - shift); }, x + i);
+    map_row(
+        count, to, [=](TreePack<T> v) { return exp(v - shift); }, x + i);
     return static_cast<const T*>(to);
   });
 }

@@ -76,7 +76,7 @@ void add_subscripts(const Add& add) {
                {[] {
                   index(zeros({2, 3}), {Tensor()});
                 },
-                "index: an index tensor is undefined"}}});
+                "an undefined tensor was used"}}});
   add({.op = "index",
        .variant = "neighbouring tensors stay in place",
        .inputs = {{.shape = {2, 3, 4, 2}}, index_input({2, 1}, {2, -1}), index_input({3}, {0, 3, -4})},
@@ -180,7 +180,7 @@ void add_puts(const Add& add) {
        .bad = {{[] {
                   index_put(zeros({3}), {Slice{0, 2}}, zeros({3}));
                 },
-                "index_put: a value of shape [3] does not broadcast to the place of shape [2]"},
+                "index_put: shapes [2] and [3] do not broadcast"},
                {[] { index_put(zeros({3}), {longs({3})}, 1); }, "index: index 3"},
                {[] {
                   const Tensor x = zeros({3}, {.requires_grad = true});

@@ -183,12 +183,6 @@ void add_layer_norm(const Add& add) {
                   layer_norm(ones({2, 3}, {.dtype = i64}), {3});
                 },
                 "needs a floating dtype"}};
-  first.bench.shapes = {{768, 128}, {2048, 1024}, {64, 65536}};
-  first.bench.inputs = [](const Shape& s) {
-    return std::vector<Input>{{.shape = s}, {.shape = {s[1]}}, {.shape = {s[1]}}};
-  };
-  first.bench.bytes_per_element = 8;
-  first.bench.flops_per_element = 8;
   add(std::move(first));
   add(layer_norm_row("no parameters", {4, 3}, 1, false, false));
   add(layer_norm_row("weight alone", {2, 2, 3}, 1, true, false));

@@ -171,7 +171,7 @@ void add_selections(const Add& add) {
              for (const Array& a : sorted(in[0], 1, false, 1500)) out.push_back(a);
              return out;
            },
-       .dtypes = {f32, f16},
+       .dtypes = {f32, f64},
        .differentiable = false});
   add({.op = "kthvalue",
        .inputs = {{.shape = {4, 3}}},
