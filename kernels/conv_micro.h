@@ -68,11 +68,8 @@ void channels(const ChannelArgs& args) {
 
 // Vectors of pixels in a tile of `rows` channels, at most.
 constexpr int pixel_vecs(int rows) {
-#if defined(__AVX512F__)
+  if (kVecs < 3) return 2;  // 16 registers
   return rows <= 6 ? 4 : 3;
-#else
-  return rows > 0 ? 2 : 0;
-#endif
 }
 
 struct PixelArgs {
@@ -120,11 +117,7 @@ void pixels(const PixelArgs& args) {
 }
 
 // Channels and taps in a tile, at most.
-#if defined(__AVX512F__)
-inline constexpr int kProductRows = 6, kProductTaps = 4;
-#else
-inline constexpr int kProductRows = 3, kProductTaps = 3;
-#endif
+inline constexpr int kProductRows = kVecs < 3 ? 3 : 6, kProductTaps = kVecs < 3 ? 3 : 4;
 
 struct ProductArgs {
   int64_t rows, cols;  // of the pixels

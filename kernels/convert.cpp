@@ -36,7 +36,7 @@ Half narrow(float v) {
 #if defined(__F16C__)
   if constexpr (std::is_same_v<Half, float16>) {
     Half h;
-    h.bits = uint16_t(_cvtss_sh(v, _MM_FROUND_TO_NEAREST_INT));
+    h.bits = uint16_t(_mm_extract_epi16(_mm_cvtps_ph(_mm_set_ss(v), _MM_FROUND_TO_NEAREST_INT), 0));
     return h;
   }
 #endif

@@ -25,9 +25,9 @@ struct Side {
   Side moved(int64_t offset) const { return {data + offset * size, size, row, col}; }
 };
 
-// A tile whose source is contiguous along the rows: read as it lies into a buffer, written from there. Reading it
-// across would touch a cache line per element, and with a power of two between them they all fall on the same few
-// places of the cache.
+// A tile, at most kTile wide and high, whose source is contiguous along the rows: read as it lies into a buffer,
+// written from there. Reading it across would touch a cache line per element, and with a power of two between them they
+// all fall on the same few places of the cache.
 void copy_turned(Convert convert, const Side& from, const Side& to, int64_t rows, int64_t cols) {
   alignas(64) char buffer[kTile * kTile * 8];
   for (int64_t c = 0; c < cols; ++c)
@@ -41,8 +41,8 @@ void copy_plane(Convert convert, const Side& from, const Side& to, int64_t rows,
     for (int64_t c = 0; c < cols; ++c) convert(from.at(0, c), from.row, to.at(0, c), to.row, rows);
     return;
   }
-  const bool turned = from.row == 1 && from.col != 1 && rows >= 8;
-  const int64_t step = std::abs(from.col) > std::abs(from.row) ? kTile : cols;
+  const bool jumps = std::abs(from.col) > std::abs(from.row), turned = jumps && from.row == 1 && rows >= 8;
+  const int64_t step = jumps ? kTile : cols;
   for (int64_t r0 = 0; r0 < rows; r0 += kTile) {
     const int64_t height = std::min(kTile, rows - r0);
     for (int64_t c = 0; c < cols; c += step) {

@@ -122,7 +122,6 @@ void run_flat(const Flat& f, int64_t begin, int64_t end) {
   }
 }
 
-// --- strided --------------------------------------------------------------------------------------------------------
 // Out of line, as its buffers are large.
 [[gnu::noinline]] bool try_flat(const Kernel& kernel, std::span<const View> inputs, const View& y) {
   Flat flat{kernel, 0, {}, {}, {}, {}, nullptr, 0, nullptr, false};

@@ -10,7 +10,7 @@ constexpr int kTableVecs = 8;
 
 template <class T, class Op, int kM, int kN>
 constexpr OuterFunction<T> outer_entry() {
-  if constexpr (kN <= most_vecs(kM))
+  if constexpr (kN <= kVecs || kN == most_vecs(kM))
     return &outer<T, Op, kM, kN>;
   else
     return nullptr;
@@ -20,10 +20,11 @@ constexpr auto outer_table(std::integer_sequence<int, I...>) {
   return std::array<OuterFunction<T>, sizeof...(I)>{outer_entry<T, Op, I / kTableVecs + 1, I % kTableVecs + 1>()...};
 }
 
-// Entry (rows - 1) * 4 + q: q + 1 quarters of the columns.
+// Entry (rows - 1) * 4 + q: q + 1 quarters of the columns, or for more than one row halves.
 template <class T, class Op, int kM, int kQuarters>
 constexpr DotFunction<T> dot_entry() {
-  constexpr int kN = (dot_cols<T>(kM) * kQuarters + 3) / 4;
+  constexpr int kFourths = kM == 1 || kQuarters % 2 == 0 ? kQuarters : kQuarters + 1;
+  constexpr int kN = (dot_cols<T>(kM) * kFourths + 3) / 4;
   return &dot<T, Op, kM, kN>;
 }
 template <class T, class Op, int... I>
@@ -41,7 +42,7 @@ OuterFunction<T> outer_function(int rows, int vecs) {
 
 template <class T, class Op>
 DotFunction<T> dot_function(int rows, int cols) {
-  static constexpr auto table = dot_table<T, Op>(std::make_integer_sequence<int, kMostDotRows * 4>{});
+  static constexpr auto table = dot_table<T, Op>(std::make_integer_sequence<int, kMostDotRows<T> * 4>{});
   return table[size_t((rows - 1) * 4 + (cols * 4 - 1) / dot_cols<T>(rows))];
 }
 

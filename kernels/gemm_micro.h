@@ -21,8 +21,11 @@
 
 namespace tenrec::kernels::micro {
 
-// The register tile of the outer form: rows of A by vectors of B. 32 registers hold 8 x 3, 16 hold 6 x 2.
-#if defined(__AVX512F__)
+// The register tile of the outer form: rows of A by vectors of B. 32 registers hold 8 x 3, 16 hold 6 x 2. (A sanitizer
+// would take minutes to compile all the sizes.)
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+inline constexpr int kRows = 3, kVecs = 2;
+#elif defined(__AVX512F__)
 inline constexpr int kRows = 8, kVecs = 3;
 #else
 inline constexpr int kRows = 6, kVecs = 2;
@@ -139,16 +142,21 @@ struct OuterArgs {
 
 // Vectors in a tile of `rows` rows, at most: few rows need many vectors, or each sum would wait for the one before.
 constexpr int most_vecs(int rows) {
+  if (kRows < 6) return kVecs;
 #if defined(__AVX512F__)
   return rows <= 2 ? 8 : rows == 3 ? 6 : rows == 4 ? 5 : kVecs;
 #else
   return rows == 1 ? 8 : rows == 2 ? 4 : rows == 3 ? 3 : kVecs;
 #endif
 }
+// Vectors in the next tile of `rows` rows, where `left` are left: the most, or few.
+constexpr int tile_vecs(int rows, int64_t left) {
+  return left >= most_vecs(rows) ? most_vecs(rows) : left < kVecs ? int(left) : kVecs;
+}
 
 template <class T>
 using OuterFunction = void (*)(const OuterArgs<T>&);
-// The function for a tile of `rows` (1 to kRows) by `vecs` (1 to most_vecs(rows)) vectors.
+// The function for a tile of `rows` (1 to kRows) by `vecs` (1 to kVecs, or most_vecs(rows)) vectors.
 template <class T, class Op = MultiplyAdd<T>>
 OuterFunction<T> outer_function(int rows, int vecs);
 
@@ -253,7 +261,8 @@ TENREC_INLINE P lane_sums(P* rows) {
 }
 
 // The register tile of the dot form: rows of A by rows of B. The sums of the largest tile fill one vector.
-inline constexpr int kMostDotRows = 4;
+template <class T>
+inline constexpr int kMostDotRows = kWidth<T> < 4 ? kWidth<T> : 4;
 template <class T>
 constexpr int dot_cols(int rows) {
   const int cols = kWidth<T> / (rows == 3 ? 4 : rows);

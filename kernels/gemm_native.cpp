@@ -153,10 +153,9 @@ void outer_product(int64_t m, int64_t n, int64_t k, const Left<T>& left, const R
   if (!right.turned && !right.packed && m == 1 && k > 0)
     return row_product<T, Op>(n, k, left, right.data, right.stride, c, finish);
   const Parts depth = depth_parts<T>(k), rows(m, kRows);
-  const bool pack = !right.packed && wants_packing<T>(m, right.turned, right.stride), in_panels = pack || right.packed;
-  const int64_t panel = in_panels ? kPanel<T> : micro::most_vecs(int(rows.size(0))) * kW;
+  const bool pack = !right.packed && wants_packing<T>(m, right.turned, right.stride);
   const bool copy_left =
-      n >= 2 * panel && bad_stride<T>(left.step == 1 ? left.row : left.step) && (left.step == 1 || left.row == 1);
+      n >= 192 && bad_stride<T>(left.step == 1 ? left.row : left.step) && (left.step == 1 || left.row == 1);
   const LeftCopy<T> copy(left, rows, depth.size(0));
   Scratch scratch;
   T* own = pack ? scratch.get<T>(depth.size(0) * round_up(n, kW)) : nullptr;
@@ -179,23 +178,26 @@ void outer_product(int64_t m, int64_t n, int64_t k, const Left<T>& left, const R
                              .ldc = ldc,
                              .last = kW,
                              .finish = {nullptr, final && finish.relu, !first || finish.accumulate}};
-    const auto tile = [&](int64_t r, int64_t j) {
+    for (int64_t r = 0; r < rows.count(); ++r) {
+      const int count = int(rows.size(r));
       const Left<T> block = copy_left
                                 ? copy.block(left_copy, r)
                                 : Left<T>{left.data + rows.begin(r) * left.row + p * left.step, left.row, left.step};
-      const int64_t cols = std::min(panel, n - j), vecs = ceil_div(cols, kW);
       args.a = block.data;
       args.a_row = block.row;
       args.a_step = block.step;
-      args.b = panels ? panels + j * steps : right.data + p * right.stride + j;
-      if (panels) args.b_step = vecs * kW;
-      args.c = c + rows.begin(r) * ldc + j;
-      args.last = int(cols - (vecs - 1) * kW);
-      args.finish.bias = final && finish.bias ? finish.bias + j : nullptr;
-      micro::outer_function<T, Op>(int(rows.size(r)), int(vecs))(args);
-    };
-    for (int64_t r = 0; r < rows.count(); ++r)
-      for (int64_t j = 0; j < n; j += panel) tile(r, j);
+      for (int64_t j = 0, cols = 0; j < n; j += cols) {
+        const int64_t left_vecs = ceil_div(n - j, kW);
+        const int vecs = panels ? int(std::min<int64_t>(micro::kVecs, left_vecs)) : micro::tile_vecs(count, left_vecs);
+        cols = std::min<int64_t>(vecs * kW, n - j);
+        args.b = panels ? panels + j * steps : right.data + p * right.stride + j;
+        if (panels) args.b_step = vecs * kW;
+        args.c = c + rows.begin(r) * ldc + j;
+        args.last = int(cols - (vecs - 1) * kW);
+        args.finish.bias = final && finish.bias ? finish.bias + j : nullptr;
+        micro::outer_function<T, Op>(count, vecs)(args);
+      }
+    }
   }
 }
 
@@ -238,7 +240,7 @@ void swapped_product(int64_t m, int64_t n, int64_t k, const Left<T>& left, const
 template <class T, class Op>
 void dot_product(int64_t m, int64_t n, int64_t k, const T* a, int64_t lda, const T* b, int64_t ldb, T* c, int64_t ldc,
                  const Finish<T>& finish) {
-  const Parts depth(std::max<int64_t>(k, 1), 4096 / int64_t(sizeof(T))), rows(m, micro::kMostDotRows);
+  const Parts depth(std::max<int64_t>(k, 1), 4096 / int64_t(sizeof(T))), rows(m, micro::kMostDotRows<T>);
   const int64_t width = micro::dot_cols<T>(int(rows.size(rows.count() - 1)));  // the wider, where they differ
   for (int64_t d = 0; d < depth.count(); ++d) {
     const bool first = d == 0, final = d + 1 == depth.count();
@@ -326,8 +328,8 @@ void gemm_tiny(const GemmShape& s, const T* a, const T* b, T* c, const Finish<T>
     return Finish<T>{finish.bias ? finish.bias + j : nullptr, finish.relu, finish.accumulate};
   };
   if (s.trans_b && !s.trans_a && s.k >= kW / 2) {
-    for (int64_t i = 0; i < s.m; i += micro::kMostDotRows) {
-      const int rows = int(std::min<int64_t>(micro::kMostDotRows, s.m - i)), step = micro::dot_cols<T>(rows);
+    for (int64_t i = 0; i < s.m; i += micro::kMostDotRows<T>) {
+      const int rows = int(std::min<int64_t>(micro::kMostDotRows<T>, s.m - i)), step = micro::dot_cols<T>(rows);
       for (int64_t j = 0; j < s.n; j += step) {
         const int cols = int(std::min<int64_t>(step, s.n - j));
         micro::dot_function<T, micro::MultiplyAdd<T>>(rows, cols)({.k = s.k,
@@ -354,19 +356,20 @@ void gemm_tiny(const GemmShape& s, const T* a, const T* b, T* c, const Finish<T>
   }
   const int64_t a_row = s.trans_a ? 1 : s.lda, a_step = s.trans_a ? s.lda : 1;
   for (int64_t i = 0; i < s.m; i += kRows) {
-    const int rows = int(std::min<int64_t>(kRows, s.m - i)), most = micro::most_vecs(rows);
-    for (int64_t j = 0; j < s.n; j += most * kW) {
-      const int64_t cols = std::min<int64_t>(most * kW, s.n - j), vecs = ceil_div(cols, kW);
-      micro::outer_function<T, micro::MultiplyAdd<T>>(rows, int(vecs))({.k = s.k,
-                                                                        .a = a + i * a_row,
-                                                                        .a_row = a_row,
-                                                                        .a_step = a_step,
-                                                                        .b = right + j,
-                                                                        .b_step = b_step,
-                                                                        .c = c + i * s.ldc + j,
-                                                                        .ldc = s.ldc,
-                                                                        .last = int(cols - (vecs - 1) * kW),
-                                                                        .finish = finish_at(j)});
+    const int rows = int(std::min<int64_t>(kRows, s.m - i));
+    for (int64_t j = 0, cols = 0; j < s.n; j += cols) {
+      const int vecs = micro::tile_vecs(rows, ceil_div(s.n - j, kW));
+      cols = std::min<int64_t>(vecs * kW, s.n - j);
+      micro::outer_function<T>(rows, vecs)({.k = s.k,
+                                            .a = a + i * a_row,
+                                            .a_row = a_row,
+                                            .a_step = a_step,
+                                            .b = right + j,
+                                            .b_step = b_step,
+                                            .c = c + i * s.ldc + j,
+                                            .ldc = s.ldc,
+                                            .last = int(cols - (vecs - 1) * kW),
+                                            .finish = finish_at(j)});
     }
   }
 }

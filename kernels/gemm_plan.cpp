@@ -48,8 +48,7 @@ GemmPlan plan_gemm(const GemmShape& s, GemmForm form) {
   };
   // A vector operand in place is best read by one tile alone: columns are cut first. One that is packed for all tiles
   // together is best read by many.
-  const bool pack_once =
-      form != GemmForm::dot && (turned || (bad_stride<T>(swapped ? s.lda : s.ldb) && rows > kMostRows));
+  const bool pack_once = form != GemmForm::dot && (turned || (bad_stride<T>(swapped ? s.lda : s.ldb) && rows > 96));
   if (all_rows == 1 && form != GemmForm::dot) {  // memory is all: long rows of the vector operand
     cut(cols, std::clamp<int64_t>(cols / 1024, 1, wanted), col_unit);
     plan.row_tiles = ceil_div(s.m, plan.tile_m);

@@ -60,7 +60,7 @@ constexpr int64_t kPackCols = 4 * kPanel<T>;
 
 // Rows that lie a multiple of so many bytes apart share a few sets of the cache and push each other out. Wide vectors
 // forgive it longer, because they ask the second cache for less.
-constexpr int64_t kBadStride = kPackBytes >= 64 ? 2048 : 512;
+constexpr int64_t kBadStride = kPackBytes >= 64 ? 2048 : 1024;
 template <class T>
 bool bad_stride(int64_t stride) {
   return stride * int64_t(sizeof(T)) % kBadStride == 0;

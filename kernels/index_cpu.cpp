@@ -178,9 +178,19 @@ int64_t count_true(Cpu, const View& mask) {
 void true_positions(Cpu, const View& mask, const View& positions) {
   const auto* p = mask.as<uint8_t>();
   auto* y = positions.as<int64_t>();
+  constexpr int64_t kBlock = 64;
   int64_t at = 0;
-  for (int64_t i = 0; i < mask.numel && at < positions.numel; ++i)
-    if (p[i]) y[at++] = i;
+  for (int64_t i = 0; i < mask.numel; i += kBlock) {
+    // Without a branch for each element: what is not true is overwritten by the next.
+    int64_t found[kBlock], n = 0;
+    for (int64_t k = i; k < std::min(mask.numel, i + kBlock); ++k) {
+      found[n] = k;
+      n += p[k] != 0;
+    }
+    n = std::min(n, positions.numel - at);
+    std::memcpy(y + at, found, size_t(n) * sizeof(int64_t));
+    at += n;
+  }
 }
 
 void unravel(Cpu, const View& positions, const Shape& shape, const View& coordinates) {

@@ -1,6 +1,6 @@
 #include "tenrec/kernels/loss.h"
 
-#include "tenrec/kernels/softmax_rows.h"
+#include "tenrec/kernels/rows.h"
 
 namespace tenrec::kernels {
 
@@ -178,33 +178,13 @@ PairLoop<T> find_loop(PairLoss loss, bool slope) {
   return loop<T, KlLog>(slope);
 }
 
-template <class F>
-void visit_real(DType dtype, F&& f) {
-  if (dtype == f64)
-    f(double{});
-  else
-    f(float{});
-}
-
-// Elements [i, i + m) as T, in place or in `buffer`.
-template <class T>
-const T* block(const View& x, int64_t i, int64_t m, T* buffer) {
-  if (x.dtype == dtype_of<T>) return x.as<T>() + i;
-  convert_strided(x.as<char>() + i * size_of(x.dtype), x.dtype, 1, buffer, dtype_of<T>, 1, m);
-  return buffer;
-}
-
-template <class T>
-struct Block {
-  alignas(64) T values[kLeaf];
-};
-
 // The losses of elements [begin, end), summed.
 template <class T>
 Wide<T> sum_range(PairLoop<T> loss, T parameter, const View& a, const View& b, int64_t begin, int64_t end) {
   Block<T> out, from[2];
   return tree_sum<T>(end - begin, [&](int64_t i, int64_t m) {
-    loss(block(a, begin + i, m, from[0].values), block(b, begin + i, m, from[1].values), out.values, m, parameter);
+    loss(elements(a, begin + i, m, from[0].values), elements(b, begin + i, m, from[1].values), out.values, m,
+         parameter);
     return static_cast<const T*>(out.values);
   });
 }
@@ -246,9 +226,9 @@ void loss_each(Cpu, PairLoss loss, double parameter, const View& a, const View& 
       Block<T> out, from[2];
       for (int64_t i = begin; i < end; i += kLeaf) {
         const int64_t m = std::min(kLeaf, end - i);
-        T* to = y.dtype == dtype_of<T> ? y.as<T>() + i : out.values;
-        f(block(a, i, m, from[0].values), block(b, i, m, from[1].values), to, m, T(parameter));
-        if (to == out.values) convert_strided(to, dtype_of<T>, 1, y.as<char>() + i * size_of(y.dtype), y.dtype, 1, m);
+        T* to = place(y, i, out.values);
+        f(elements(a, i, m, from[0].values), elements(b, i, m, from[1].values), to, m, T(parameter));
+        put(y, i, m, to);
       }
     });
   });
@@ -271,16 +251,15 @@ void loss_grad(Cpu, PairLoss loss, double parameter, const View& a, const View& 
       Block<T> out, from[3];
       for (int64_t i = begin; i < end; i += kLeaf) {
         const int64_t m = std::min(kLeaf, end - i);
-        T* to = da.dtype == dtype_of<T> ? da.as<T>() + i : out.values;
-        f(block(a, i, m, from[0].values), block(b, i, m, from[1].values), to, m, T(parameter));
+        T* to = place(da, i, out.values);
+        f(elements(a, i, m, from[0].values), elements(b, i, m, from[1].values), to, m, T(parameter));
         if (one)
           map_row(
               m, to, [=](P v) { return v * times; }, to);
         else
           map_row(
-              m, to, [=](P v, P w) { return v * times * w; }, to, block(dy, i, m, from[2].values));
-        if (to == out.values)
-          convert_strided(to, dtype_of<T>, 1, da.as<char>() + i * size_of(da.dtype), da.dtype, 1, m);
+              m, to, [=](P v, P w) { return v * times * w; }, to, elements(dy, i, m, from[2].values));
+        put(da, i, m, to);
       }
     });
   });

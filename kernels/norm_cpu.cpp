@@ -4,7 +4,7 @@
 
 #include "tenrec/kernels/reduce.h"
 #include "tenrec/kernels/reduce_engine.h"
-#include "tenrec/kernels/softmax_rows.h"
+#include "tenrec/kernels/rows.h"
 
 namespace tenrec::kernels {
 
@@ -15,13 +15,6 @@ using namespace detail;
 constexpr int64_t kGrain = 32768;    // elements of a parallel chunk
 constexpr int64_t kSerialRows = 64;  // rows added one after the other before they go to a wider sum
 
-template <class F>
-void visit_real(DType dtype, F&& f) {
-  if (dtype == f64)
-    f(double{});
-  else
-    f(float{});
-}
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 template <class T>
@@ -64,20 +57,17 @@ class Channel {
     space_.add(x.size(2), x.stride(2));
   }
   int64_t count() const { return space_.numel; }
-  const T* block(int64_t channel, int64_t begin, int64_t m, T* buffer) const {
+  DimWalker at(int64_t element) const { return DimWalker(space_, element); }
+  // The next m elements.
+  const T* block(int64_t channel, DimWalker& at, int64_t m, T* buffer) const {
     const char* base = view_.as<char>() + channel * view_.stride(1) * size_;
-    return gather_run(space_, base, view_.dtype, begin, m, buffer);
+    return gather_run(space_, base, view_.dtype, at, m, buffer);
   }
 
  private:
   const View& view_;
   int64_t size_;
   DimSpace space_;
-};
-
-template <class T>
-struct Block {
-  alignas(64) T values[kLeaf];
 };
 
 // Calls part(channel, begin, end) for pieces of every channel, then whole(channel, first part, number of parts).
@@ -104,9 +94,10 @@ void stats(const View& x, const View& mean, const View& variance) {
       [&](int64_t c, int64_t begin, int64_t end) {
         Block<T> buffer;
         Moments all;
+        DimWalker at = channel.at(begin);
         for (int64_t i = begin; i < end; i += kLeaf) {
           const int64_t m = std::min(kLeaf, end - i);
-          all.join(moments_of(channel.block(c, i, m, buffer.values), m));
+          all.join(moments_of(channel.block(c, at, m, buffer.values), m));
         }
         return all;
       },
@@ -140,23 +131,6 @@ void for_runs(const View& x, F&& f) {
   parallel_for(x.numel / run, std::max<int64_t>(1, kGrain / run), [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) f(r * run, run, inner == 1 ? 0 : r % channels, inner == 1);
   });
-}
-
-// Elements [i, i + n) of a contiguous tensor as T: in place or copied.
-template <class T>
-const T* elements(const View& x, int64_t i, int64_t n, T* buffer) {
-  if (x.dtype == dtype_of<T>) return x.as<T>() + i;
-  convert_strided(x.as<char>() + i * size_of(x.dtype), x.dtype, 1, buffer, dtype_of<T>, 1, n);
-  return buffer;
-}
-template <class T>
-T* place(const View& y, int64_t i, T* buffer) {
-  return y.dtype == dtype_of<T> ? y.as<T>() + i : buffer;
-}
-template <class T>
-void put(const View& y, int64_t i, int64_t n, const T* values) {
-  if (y.dtype != dtype_of<T>)
-    convert_strided(values, dtype_of<T>, 1, y.as<char>() + i * size_of(y.dtype), y.dtype, 1, n);
 }
 
 // Calls f(at, m) for the blocks of at most a leaf in [0, n).
@@ -203,10 +177,11 @@ void channel_sums(const View& x, const View& dy, const T* mean, GradSums* sums) 
       [&](int64_t c, int64_t begin, int64_t end) {
         Block<T> in, grad;
         GradSums all;
+        DimWalker x_at = xs.at(begin), dy_at = dys.at(begin);
         const P center(mean[c]);
         for (int64_t i = begin; i < end; i += kLeaf) {
           const int64_t m = std::min(kLeaf, end - i);
-          const T *v = xs.block(c, i, m, in.values), *d = dys.block(c, i, m, grad.values);
+          const T *v = xs.block(c, x_at, m, in.values), *d = dys.block(c, dy_at, m, grad.values);
           all.plain += double(leaf_sum(d, m));
           all.moment += double(sum_row<T>(
               m, [=](P a, P b) { return a * (b - center); }, d, v));
@@ -252,12 +227,101 @@ void column_sums(const View& x, const View& dy, const T* mean, GradSums* sums) {
                });
 }
 
+// Short runs (inner below kShortRun) are columns: a matrix [n, channels * inner] in which neighbours share a channel.
+constexpr int64_t kShortRun = 16;
+
+// [n, channels, inner] as [n, channels * inner, 1].
+struct Flattened {
+  Shape shape;
+  Strides strides;
+  View view;
+  explicit Flattened(const View& x)
+      : shape{x.size(0), x.size(1) * x.size(2), 1}, strides(contiguous_strides(shape)), view(x) {
+    view.shape = &shape;
+    view.strides = &strides;
+  }
+};
+
+template <class T>
+void short_run_stats(const View& x, const View& mean, const View& variance) {
+  const int64_t inner = x.size(2);
+  if (inner == 1) return kernels::variance(Cpu{}, x, 0, false, mean, variance);
+  const Flattened flat(x);
+  const int64_t columns = flat.shape[1];
+  const Shape kept{1, columns, 1}, strides = contiguous_strides(kept);
+  Scratch scratch;
+  T* means = scratch.get<T>(columns);
+  T* variances = scratch.get<T>(columns);
+  const auto seen = [&](T* data) { return View{data, &kept, &strides, columns, dtype_of<T>, true}; };
+  kernels::variance(Cpu{}, flat.view, 0, false, seen(means), seen(variances));
+  for (int64_t c = 0; c < x.size(1); ++c) {
+    Moments all;
+    for (int64_t i = c * inner; i < (c + 1) * inner; ++i)
+      all.join({double(x.size(0)), double(means[i]), double(variances[i]) * double(x.size(0))});
+    mean.as<T>()[c] = T(all.mean);
+    variance.as<T>()[c] = T(all.squares / all.n);
+  }
+}
+
+// One value per channel as one per column.
+template <class T>
+const T* spread(Scratch& scratch, const T* values, int64_t channels, int64_t inner) {
+  if (!values || inner == 1) return values;
+  T* out = scratch.get<T>(channels * inner);
+  for (int64_t i = 0; i < channels * inner; ++i) out[i] = values[i / inner];
+  return out;
+}
+
+template <class T>
+void short_run_sums(const View& x, const View& dy, const T* mean, GradSums* sums) {
+  const int64_t channels = x.size(1), inner = x.size(2);
+  if (inner == 1) return column_sums(x, dy, mean, sums);
+  Scratch scratch;
+  auto* columns = scratch.get<GradSums>(channels * inner);
+  column_sums(Flattened(x).view, dy, spread(scratch, mean, channels, inner), columns);
+  for (int64_t c = 0; c < channels; ++c) {
+    sums[c] = {};
+    for (int64_t i = c * inner; i < (c + 1) * inner; ++i) {
+      sums[c].plain += columns[i].plain;
+      sums[c].moment += columns[i].moment;
+    }
+  }
+}
+
+// What dx = (dy - average - (x - mean) pull) scale is made of, per channel.
+template <class T>
+struct InputGrad {
+  const T *mean, *scale, *average, *pull;
+};
+
+template <class T>
+void input_grad(const View& x, const View& dy, const InputGrad<T>& of, const View& dx) {
+  using P = TreePack<T>;
+  for_runs(x, [&](int64_t i, int64_t length, int64_t c, bool columns) {
+    Block<T> in, grad, out;
+    for_blocks(length, [&](int64_t at, int64_t m) {
+      const T *v = elements(x, i + at, m, in.values), *d = elements(dy, i + at, m, grad.values);
+      T* to = place(dx, i + at, out.values);
+      if (columns) {
+        map_row(
+            m, to, [](P a, P b, P u, P k, P l, P s) { return (a - k - (b - u) * l) * s; }, d, v, of.mean + at,
+            of.average + at, of.pull + at, of.scale + at);
+      } else {
+        const P u(of.mean[c]), k(of.average[c]), l(of.pull[c]), s(of.scale[c]);
+        map_row(
+            m, to, [=](P a, P b) { return (a - k - (b - u) * l) * s; }, d, v);
+      }
+      put(dx, i + at, m, to);
+    });
+  });
+}
+
 template <class T>
 void batch_grad(const View& x, const View& dy, const T* mean, const T* rstd, const T* weight, bool fixed,
                 const View* dx, T* dweight, T* dbias) {
-  using P = TreePack<T>;
-  const int64_t channels = x.size(1);
-  const double count = double(x.size(0) * x.size(2));
+  const int64_t channels = x.size(1), inner = x.size(2);
+  const double count = double(x.size(0) * inner);
+  const bool columns = inner < kShortRun;
   Scratch scratch;
   T* average = scratch.get<T>(channels);  // of dy, and of dy (x - mean) / variance
   T* pull = scratch.get<T>(channels);
@@ -265,8 +329,8 @@ void batch_grad(const View& x, const View& dy, const T* mean, const T* rstd, con
   std::fill_n(pull, channels, T(0));
   if (!fixed || dweight || dbias) {
     auto* sums = scratch.get<GradSums>(channels);
-    if (x.size(2) == 1)
-      column_sums(x, dy, mean, sums);
+    if (columns)
+      short_run_sums(x, dy, mean, sums);
     else
       channel_sums(x, dy, mean, sums);
     for (int64_t c = 0; c < channels; ++c) {
@@ -280,42 +344,34 @@ void batch_grad(const View& x, const View& dy, const T* mean, const T* rstd, con
   }
   if (!dx) return;
   const Affine<T> affine(scratch, channels, rstd, weight, static_cast<const T*>(nullptr));
-  for_runs(x, [&](int64_t i, int64_t length, int64_t c, bool columns) {
-    Block<T> in, grad, out;
-    for_blocks(length, [&](int64_t at, int64_t m) {
-      const T *v = elements(x, i + at, m, in.values), *d = elements(dy, i + at, m, grad.values);
-      T* to = place(*dx, i + at, out.values);
-      if (columns) {
-        map_row(
-            m, to, [](P a, P b, P u, P k, P l) { return a - k - (b - u) * l; }, d, v, mean + at, average + at,
-            pull + at);
-        map_row(
-            m, to, [](P a, P s) { return a * s; }, to, affine.scale + at);
-      } else {
-        const P u(mean[c]), k(average[c]), l(pull[c]), s(affine.scale[c]);
-        map_row(
-            m, to, [=](P a, P b) { return (a - k - (b - u) * l) * s; }, d, v);
-      }
-      put(*dx, i + at, m, to);
-    });
-  });
+  if (!columns) return input_grad(x, dy, InputGrad<T>{mean, affine.scale, average, pull}, *dx);
+  const auto wide = [&](const T* values) { return spread(scratch, values, channels, inner); };
+  const InputGrad<T> of{wide(mean), wide(affine.scale), wide(average), wide(pull)};
+  input_grad(Flattened(x).view, dy, of, *dx);
 }
 
 }  // namespace
 
 void batch_norm_stats(Cpu, const View& x, const View& mean, const View& variance) {
-  if (x.size(2) < 16) {  // columns, or runs too short to be worth a block
-    kernels::variance(Cpu{}, x, 0, false, mean, variance);
-    return;
-  }
-  visit_real(x.dtype, [&](auto zero) { stats<decltype(zero)>(x, mean, variance); });
+  visit_real(x.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    if (x.size(2) < kShortRun)
+      short_run_stats<T>(x, mean, variance);
+    else
+      stats<T>(x, mean, variance);
+  });
 }
 
 void batch_norm(Cpu, const View& x, const View& mean, const View& rstd, const View* weight, const View* bias,
                 const View& y) {
   visit_real(x.dtype, [&](auto zero) {
     using T = decltype(zero);
-    normalize(x, mean.as<T>(), rstd.as<T>(), pointer<T>(weight), pointer<T>(bias), y);
+    const T *m = mean.as<T>(), *r = rstd.as<T>(), *w = pointer<T>(weight), *b = pointer<T>(bias);
+    const int64_t channels = x.size(1), inner = x.size(2);
+    if (inner >= kShortRun) return normalize(x, m, r, w, b, y);
+    Scratch scratch;
+    normalize(Flattened(x).view, spread(scratch, m, channels, inner), spread(scratch, r, channels, inner),
+              spread(scratch, w, channels, inner), spread(scratch, b, channels, inner), y);
   });
 }
 
@@ -324,124 +380,6 @@ void batch_norm_grad(Cpu, const View& x, const View& dy, const View& mean, const
   visit_real(x.dtype, [&](auto zero) {
     using T = decltype(zero);
     batch_grad(x, dy, mean.as<T>(), rstd.as<T>(), pointer<T>(weight), fixed, dx, target<T>(dweight), target<T>(dbias));
-  });
-}
-
-// --- layer normalisation --------------------------------------------------------------------------------------------
-
-void layer_norm(Cpu, const View& x, const View* weight, const View* bias, double eps, const View& y, const View& mean,
-                const View& rstd) {
-  visit_real(x.dtype, [&](auto zero) {
-    using T = decltype(zero);
-    using P = TreePack<T>;
-    const RowSpace s(x, 1);
-    Scratch scratch;
-    const Affine<T> affine(scratch, s.n, static_cast<const T*>(nullptr), pointer<T>(weight), pointer<T>(bias));
-    for_rows<T, 2>(s, {x, y}, 1, [&](const std::array<T*, 2>& rows, int64_t r) {
-      const T* from = rows[0];
-      const T m = T(tree_sum<T>(s.n, [=](int64_t i, int64_t) { return from + i; }) / Wide<T>(s.n));
-      const P center(m);
-      const double squares = sum_row<T>(
-          s.n, [=](P v) { return (v - center) * (v - center); }, from);
-      const T scale = T(1 / std::sqrt(squares / double(s.n) + eps));
-      const P by(scale);
-      map_row(
-          s.n, rows[1], [=](P v, P w, P b) { return fma((v - center) * by, w, b); }, from, affine.scale, affine.bias);
-      mean.as<T>()[r] = m;
-      rstd.as<T>()[r] = scale;
-    });
-  });
-}
-
-namespace {
-
-// Gradients of the rows [begin, end); those of weight and bias are added to `sums` (2 n doubles).
-template <class T>
-class LayerGrad {
-  using P = TreePack<T>;
-  const View &x_, &dy_;
-  const T *mean_, *rstd_, *weight_;
-  const View* dx_;
-  bool parameters_;
-
- public:
-  LayerGrad(const View& x, const View& dy, const T* mean, const T* rstd, const T* weight, const View* dx,
-            bool parameters)
-      : x_(x), dy_(dy), mean_(mean), rstd_(rstd), weight_(weight), dx_(dx), parameters_(parameters) {}
-
-  void run(int64_t begin, int64_t end, double* sums) const {
-    const int64_t n = x_.size(1);
-    Scratch scratch;
-    T* in = scratch.get<T>(n);
-    T* grad = scratch.get<T>(n);
-    T* out = scratch.get<T>(n);
-    T* plain = scratch.get<T>(n);
-    T* moment = scratch.get<T>(n);
-    for (int64_t r0 = begin; r0 < end; r0 += kSerialRows) {
-      if (parameters_) {
-        std::fill_n(plain, n, T(0));
-        std::fill_n(moment, n, T(0));
-      }
-      for (int64_t r = r0; r < std::min(end, r0 + kSerialRows); ++r) {
-        const T *v = elements(x_, r * n, n, in), *d = elements(dy_, r * n, n, grad);
-        const P center(mean_[r]), scale(rstd_[r]);
-        if (dx_) input_row(r, n, v, d, out);
-        if (!parameters_) continue;
-        map_row(
-            n, plain, [](P s, P a) { return s + a; }, plain, d);
-        map_row(
-            n, moment, [=](P s, P a, P b) { return s + a * ((b - center) * scale); }, moment, d, v);
-      }
-      if (!parameters_) continue;
-      for (int64_t c = 0; c < n; ++c) {
-        sums[c] += double(moment[c]);
-        sums[n + c] += double(plain[c]);
-      }
-    }
-  }
-
- private:
-  // dx = rstd (g - mean(g) - xhat mean(g xhat)) with g = dy weight.
-  void input_row(int64_t r, int64_t n, const T* v, const T* d, T* buffer) const {
-    const P center(mean_[r]), scale(rstd_[r]);
-    T* to = place(*dx_, r * n, buffer);
-    if (weight_)
-      map_row(
-          n, to, [](P a, P w) { return a * w; }, d, weight_);
-    const T* g = weight_ ? to : d;
-    const P average(T(tree_sum<T>(n, [=](int64_t i, int64_t) { return g + i; }) / Wide<T>(n)));
-    const P pull(T(sum_row<T>(
-                       n, [=](P a, P b) { return a * ((b - center) * scale); }, g, v) /
-                   Wide<T>(n)));
-    map_row(
-        n, to, [=](P a, P b) { return ((a - average) - (b - center) * scale * pull) * scale; }, g, v);
-    put(*dx_, r * n, n, to);
-  }
-};
-
-}  // namespace
-
-void layer_norm_grad(Cpu, const View& x, const View& dy, const View& mean, const View& rstd, const View* weight,
-                     const View* dx, const View* dweight, const View* dbias) {
-  visit_real(x.dtype, [&](auto zero) {
-    using T = decltype(zero);
-    const int64_t rows = x.size(0), n = x.size(1);
-    const bool parameters = dweight || dbias;
-    const LayerGrad<T> work(x, dy, mean.as<T>(), rstd.as<T>(), pointer<T>(weight), dx, parameters);
-    // At most 64 chunks, each with its sums, which are added in order.
-    const int64_t grain = std::max({int64_t(1), kRowGrain / std::max<int64_t>(n, 1), ceil_div(rows, 64)});
-    const int64_t chunks = ceil_div(rows, grain);
-    Scratch scratch;
-    double* sums = scratch.get<double>(std::max<int64_t>(chunks, 1) * 2 * n);
-    std::fill_n(sums, std::max<int64_t>(chunks, 1) * 2 * n, 0.0);
-    parallel_for(rows, grain, [&](int64_t begin, int64_t end) { work.run(begin, end, sums + begin / grain * 2 * n); });
-    if (!parameters) return;
-    for (int64_t k = 1; k < chunks; ++k)
-      for (int64_t c = 0; c < 2 * n; ++c) sums[c] += sums[k * 2 * n + c];
-    for (int64_t c = 0; c < n; ++c) {
-      if (dweight) dweight->as<T>()[c] = T(sums[c]);
-      if (dbias) dbias->as<T>()[c] = T(sums[n + c]);
-    }
   });
 }
 

@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "tenrec/core/parallel.h"
+#include "tenrec/kernels/convert.h"
 #include "tenrec/kernels/random_words_impl.h"
 #include "tenrec/kernels/vector_math.h"
 
@@ -54,7 +55,7 @@ void visit_floating(const char* op, DType t, F&& f) {
 // values[0, n) to y, rounded.
 template <class T>
 void put(const float* values, T* y, int64_t n) {
-  for (int64_t i = 0; i < n; ++i) y[i] = T(values[i]);
+  find_convert(f32, dtype_of<T>)(values, 1, y, 1, n);
 }
 
 // 64 random bits.
@@ -81,17 +82,28 @@ constexpr int kUnitBits = std::is_same_v<T, bfloat16>  ? 8
                           : std::is_same_v<T, float16> ? 11
                                                        : 24;
 
+// Plain loops over a buffer; parameters by value, so that the compiler knows that stores do not change them.
+void uniform_values(const uint32_t* words, int bits, float low, float high, float* values) {
+  const float scale = float(std::ldexp(1.0, -bits)), span = high - low;
+  for (int64_t i = 0; i < kBufferWords; ++i) {
+    const float v = low + span * (float(int32_t(words[i] >> (32 - bits))) * scale);
+    values[i] = v < high ? v : low;
+  }
+}
+// What rounding put at `high` after all.
+template <class T>
+void stay_below(T* y, int64_t n, float low, float high) {
+  for (int64_t i = 0; i < n; ++i)
+    if (!(float(y[i]) < high)) y[i] = T(low);
+}
+
 template <class T>
 void uniform_floats(GeneratorState state, float low, float high, T* y, int64_t n) {
-  constexpr int drop = 32 - kUnitBits<T>;
-  const float scale = float(1.0 / double(uint32_t(1) << kUnitBits<T>)), span = high - low;
-  for_words<1>(state, n, [&](const uint32_t* words, int64_t at, int64_t count) {
+  for_words<1>(state, n, [=](const uint32_t* words, int64_t at, int64_t count) {
     alignas(64) float values[kBufferWords];
-    for (int64_t i = 0; i < kBufferWords; ++i) values[i] = low + span * (float(int32_t(words[i] >> drop)) * scale);
-    for (int64_t i = 0; i < count; ++i) {
-      const T v = T(values[i]);
-      y[at + i] = float(v) < high ? v : T(low);
-    }
+    uniform_values(words, kUnitBits<T>, low, high, values);
+    put(values, y + at, count);
+    if constexpr (!std::is_same_v<T, float>) stay_below(y + at, count, low, high);
   });
 }
 
@@ -152,11 +164,12 @@ void random_normal(Cpu, GeneratorState state, double mean, double std, const Vie
     using T = decltype(zero);
     if constexpr (std::is_same_v<T, double>) {
       for_words<2>(state, y.numel, [&](const uint32_t* words, int64_t at, int64_t count) {
-        for (int64_t i = 0; i < count; ++i) {
-          const uint32_t* block = words + (i & ~int64_t(1)) * 2;
+        for (int64_t i = 0; i < count; i += 2) {
+          const uint32_t* block = words + 2 * i;
           const double r = std::sqrt(-2 * std::log(open_unit_double(block[0], block[1])));
           const double turn = tenrec::detail::unit_double(block[2], block[3]) * 0x1.921fb54442d18p2;
-          y.as<double>()[at + i] = mean + std * (r * (i & 1 ? std::sin(turn) : std::cos(turn)));
+          y.as<double>()[at + i] = mean + std * (r * std::cos(turn));
+          if (i + 1 < count) y.as<double>()[at + i + 1] = mean + std * (r * std::sin(turn));
         }
       });
     } else {
@@ -169,21 +182,44 @@ void random_normal(Cpu, GeneratorState state, double mean, double std, const Vie
   });
 }
 
+namespace {
+
+struct Truncation {
+  double mean, std, low, high, from, to;  // `from` and `to`: the distribution function at low and high
+  // The uniform number of an element to its erf.
+  double erf_of(const uint32_t* pair) const {
+    return 2 * (from + (to - from) * open_unit_double(pair[0], pair[1])) - 1;
+  }
+  double place(double erfinv) const { return std::clamp(std * (0x1.6a09e667f3bcdp0 * erfinv) + mean, low, high); }
+};
+
+// For results of single precision: good to 2^-31, all lanes at once but where erf is within 2^-25 of an end.
+void truncated_floats(const uint32_t* words, const Truncation& t, float* values) {
+  using Doubles = NativePack<double>;
+  constexpr int lanes = kLanes<double>;
+  for (int64_t i = 0; i < kBufferWords / 2; i += lanes) {
+    alignas(64) double x[lanes], y[lanes];
+    for (int k = 0; k < lanes; ++k) x[k] = t.erf_of(words + 2 * (i + k));
+    detail::wide_erfinv(Doubles::load(x)).store(y);
+    for (int k = 0; k < lanes; ++k) values[i + k] = float(t.place(std::fabs(x[k]) < 1 - 0x1p-25 ? y[k] : erfinv(x[k])));
+  }
+}
+
+}  // namespace
+
 void random_truncated_normal(Cpu, GeneratorState state, double mean, double std, double low, double high,
                              const View& y) {
   const auto cdf = [](double z) { return 0.5 * std::erfc(-z * 0x1.6a09e667f3bcdp-1); };
-  const double from = cdf((low - mean) / std), to = cdf((high - mean) / std);
+  const Truncation t{mean, std, low, high, cdf((low - mean) / std), cdf((high - mean) / std)};
   visit_floating("trunc_normal", y.dtype, [&](auto zero) {
     using T = decltype(zero);
     for_words<2>(state, y.numel, [&](const uint32_t* words, int64_t at, int64_t count) {
-      for (int64_t i = 0; i < count; ++i) {
-        const double p = from + (to - from) * open_unit_double(words[2 * i], words[2 * i + 1]);
-        const double z = std * (0x1.6a09e667f3bcdp0 * erfinv(2 * p - 1)) + mean;
-        const double v = std::clamp(z, low, high);
-        if constexpr (std::is_same_v<T, double>)
-          y.as<T>()[at + i] = v;
-        else
-          y.as<T>()[at + i] = T(float(v));
+      if constexpr (std::is_same_v<T, double>) {
+        for (int64_t i = 0; i < count; ++i) y.as<double>()[at + i] = t.place(erfinv(t.erf_of(words + 2 * i)));
+      } else {
+        alignas(64) float values[kBufferWords / 2];
+        truncated_floats(words, t, values);
+        put(values, y.as<T>() + at, count);
       }
     });
   });
@@ -230,14 +266,19 @@ uint32_t threshold(double p) { return uint32_t(std::min(std::ceil(p * 0x1p32), 0
 
 }  // namespace
 
+namespace {
+template <class T>
+void choose(const uint32_t* __restrict words, uint32_t below, T hit, T miss, T* __restrict y, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) y[i] = words[i] < below ? hit : miss;
+}
+}  // namespace
+
 void random_bernoulli(Cpu, GeneratorState state, double p, const View& y) {
   visit_dtype(y.dtype, [&](auto zero) {
     using T = Stored<decltype(zero)>;
     const T hit = from_integer<T>(1), miss = from_integer<T>(p >= 1);
-    const uint32_t below = threshold(p);
     for_words<1>(state, y.numel, [&](const uint32_t* words, int64_t at, int64_t count) {
-      T* to = y.as<T>() + at;
-      for (int64_t i = 0; i < count; ++i) to[i] = words[i] < below ? hit : miss;
+      choose(words, threshold(p), hit, miss, y.as<T>() + at, count);
     });
   });
 }
@@ -279,18 +320,30 @@ void random_integers(Cpu, GeneratorState state, int64_t low, uint64_t range, con
 
 // --- dropout --------------------------------------------------------------------------------------------------------
 
+namespace {
+// Both sides are computed, so that the loop has no branch.
+template <class T>
+void drop(const uint32_t* __restrict words, uint32_t below, T scale, const T* x, T* y, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) {
+    const T kept = x[i] * scale;
+    y[i] = words[i] < below ? T(0) : kept;
+  }
+}
+}  // namespace
+
 void dropout(Cpu, GeneratorState state, double p, const View& x, const View& y) {
-  const uint32_t below = threshold(p);
   visit_floating("dropout", x.dtype, [&](auto zero) {
     using T = decltype(zero);
-    using C = std::conditional_t<std::is_same_v<T, double>, double, float>;
-    const C scale = C(1 / (1 - p));
     for_words<1>(state, x.numel, [&](const uint32_t* words, int64_t at, int64_t count) {
       const T* from = x.as<T>() + at;
       T* to = y.as<T>() + at;
-      for (int64_t i = 0; i < count; ++i) {
-        const T kept = T(C(from[i]) * scale);
-        to[i] = words[i] < below ? T(C(0)) : kept;
+      if constexpr (std::is_class_v<T>) {
+        alignas(64) float values[kBufferWords];
+        find_convert(x.dtype, f32)(from, 1, values, 1, count);
+        drop(words, threshold(p), float(1 / (1 - p)), values, values, count);
+        put(values, to, count);
+      } else {
+        drop(words, threshold(p), T(1 / (1 - p)), from, to, count);
       }
     });
   });

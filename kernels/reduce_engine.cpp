@@ -7,25 +7,33 @@
 namespace tenrec::kernels::detail {
 
 template <class T>
-const T* gather_run(const DimSpace& s, const char* base, DType dtype, int64_t begin, int64_t n, T* buffer) {
+const T* gather_run(const DimSpace& s, const char* base, DType dtype, DimWalker& at, int64_t n, T* buffer) {
   const int64_t size = size_of(dtype), stride = s.inner_stride();
   const bool direct = stride == 1 && dtype == dtype_of<T>;
-  DimWalker at(s, begin);
-  if (direct && at.run() >= n) return reinterpret_cast<const T*>(base) + at.offset();
+  if (direct && at.run() >= n) {
+    const T* from = reinterpret_cast<const T*>(base) + at.offset();
+    at.advance(n);
+    return from;
+  }
   for (int64_t done = 0; done < n;) {
     const int64_t length = std::min(n - done, at.run());
-    if (direct)
-      std::copy_n(reinterpret_cast<const T*>(base) + at.offset(), length, buffer + done);
-    else
+    if (!direct) {
       convert_strided(base + at.offset() * size, dtype, stride, buffer + done, dtype_of<T>, 1, length);
+    } else {
+      const T* from = reinterpret_cast<const T*>(base) + at.offset();
+      T* to = buffer + done;
+      int64_t i = 0;
+      for (; i + kTreeLanes<T> <= length; i += kTreeLanes<T>) TreePack<T>::load(from + i).store(to + i);
+      for (; i < length; ++i) to[i] = from[i];
+    }
     done += length;
     at.advance(length);
   }
   return buffer;
 }
-template const float* gather_run(const DimSpace&, const char*, DType, int64_t, int64_t, float*);
-template const double* gather_run(const DimSpace&, const char*, DType, int64_t, int64_t, double*);
-template const int64_t* gather_run(const DimSpace&, const char*, DType, int64_t, int64_t, int64_t*);
+template const float* gather_run(const DimSpace&, const char*, DType, DimWalker&, int64_t, float*);
+template const double* gather_run(const DimSpace&, const char*, DType, DimWalker&, int64_t, double*);
+template const int64_t* gather_run(const DimSpace&, const char*, DType, DimWalker&, int64_t, int64_t*);
 
 namespace {
 
@@ -49,37 +57,55 @@ void store_results(const ReducePlan& p, const U* values, int64_t n, int64_t at) 
 template <class T>
 Wide<T> reduce_range(const ReducePlan& p, const char* base, int64_t begin, int64_t end, const ReduceLoops<T>& f,
                      int64_t output) {
+  constexpr int64_t kBatch = 16;
   alignas(64) T buffer[kLeaf];
-  const auto leaf = [&](int64_t i) {
-    const int64_t m = std::min(kLeaf, end - i);
-    T value;
-    f.leaves(f.op, gather_run(p.reduced, base, p.dtype, i, m, buffer), m, 0, 1, output, &value);
-    return value;
-  };
-  if (end - begin <= kLeaf) return Wide<T>(leaf(begin));
+  T values[kBatch];
   Wide<T> slots[64], result;
   Counter<T> counter(f.join_wide, slots, 1);
-  for (int64_t i = begin; i < end; i += kLeaf) {
-    const T value = leaf(i);
-    counter.push(&value);
+  const bool dense = p.reduced.shape.ndim() <= 1 && p.reduced.inner_stride() == 1 && p.dtype == dtype_of<T>;
+  DimWalker at(p.reduced, begin);
+  for (int64_t i = begin; i < end;) {
+    const int64_t whole = dense ? std::min(kBatch, (end - i) / kLeaf) : 0;
+    if (whole > 0) {
+      f.leaves(f.op, reinterpret_cast<const T*>(base) + i, kLeaf, kLeaf, whole, output, true, values);
+      for (int64_t k = 0; k < whole; ++k) counter.push(values + k);
+      i += whole * kLeaf;
+      continue;
+    }
+    const int64_t m = std::min(kLeaf, end - i);
+    const T* x = dense ? reinterpret_cast<const T*>(base) + i : gather_run(p.reduced, base, p.dtype, at, m, buffer);
+    f.leaves(f.op, x, m, 0, 1, output, true, values);
+    if (m == end - begin) return Wide<T>(values[0]);
+    counter.push(values);
+    i += m;
   }
   counter.result(&result);
   return result;
 }
 
-// Outputs [begin, end), each of one leaf in place.
+// Outputs [begin, end), each of a few leaves in place: the same leaf of several rows at once.
 template <class T>
 void reduce_short_rows(const ReducePlan& p, int64_t begin, int64_t end, const ReduceLoops<T>& f) {
   constexpr int64_t kBlock = 128;
+  const int64_t n = p.reduced.numel, block = n <= kLeaf ? kBlock : 8;
   T values[kBlock];
-  Wide<T> wide[kBlock];
+  Wide<T> wide[kBlock], slots[8 * 2];
   DimWalker at(p.kept, begin);
   for (int64_t o = begin; o < end;) {
-    const int64_t count = std::min({kBlock, end - o, at.run()});
+    const int64_t count = std::min({block, end - o, at.run()}), stride = p.kept.inner_stride();
     const T* x = reinterpret_cast<const T*>(p.data) + at.offset();
-    f.leaves(f.op, x, p.reduced.numel, p.kept.inner_stride(), count, o, values);
-    for (int64_t i = 0; i < count; ++i) wide[i] = Wide<T>(values[i]);
-    f.finish(f.op, wide, count, p.reduced.numel);
+    if (n <= kLeaf) {
+      f.leaves(f.op, x, n, stride, count, o, false, values);
+      for (int64_t i = 0; i < count; ++i) wide[i] = Wide<T>(values[i]);
+    } else {
+      Counter<T> counter(f.join_wide, slots, count);
+      for (int64_t i = 0; i < n; i += kLeaf) {
+        f.leaves(f.op, x + i, std::min(kLeaf, n - i), stride, count, o, false, values);
+        counter.push(values);
+      }
+      counter.result(wide);
+    }
+    f.finish(f.op, wide, count, n);
     store_results(p, wide, count, o);
     o += count;
     at.advance(count);
@@ -91,7 +117,7 @@ void reduce_rows(const ReducePlan& p, const ReduceLoops<T>& f) {
   using U = Wide<T>;
   const int64_t n = p.reduced.numel, outputs = p.kept.numel, size = size_of(p.dtype);
   const int64_t chunks = ceil_div(n, kReduceGrain);
-  if (n <= kLeaf && p.reduced.shape.ndim() <= 1 && p.reduced.inner_stride() == 1 && p.dtype == dtype_of<T>) {
+  if (n <= 2 * kLeaf && p.reduced.shape.ndim() <= 1 && p.reduced.inner_stride() == 1 && p.dtype == dtype_of<T>) {
     parallel_for(outputs, kReduceGrain / n, [&](int64_t begin, int64_t end) { reduce_short_rows(p, begin, end, f); });
     return;
   }

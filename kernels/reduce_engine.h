@@ -83,9 +83,10 @@ struct ReducePlan {
   }
 };
 
-// Elements [begin, begin + n) of a space at `base` as contiguous T: in place if they lie so, else in `buffer`.
+// The n elements from `at` on, of a tensor whose first one is at `base`, as contiguous T: in place if they lie so, else
+// in `buffer`. Moves `at` behind them.
 template <class T>
-const T* gather_run(const DimSpace& s, const char* base, DType dtype, int64_t begin, int64_t n, T* buffer);
+const T* gather_run(const DimSpace& s, const char* base, DType dtype, DimWalker& at, int64_t n, T* buffer);
 
 // One leaf of neighbouring columns: element i of the first of them lies at data + rows[i].
 template <class T>
@@ -100,8 +101,10 @@ struct ColumnLeaf {
 template <class T>
 struct ReduceLoops {
   const void* op;
-  // `count` leaves of m elements, `stride` apart; they belong to outputs `output`, `output + 1`, ...
-  void (*leaves)(const void* op, const T* x, int64_t m, int64_t stride, int64_t count, int64_t output, T* out);
+  // `count` leaves of m elements, `stride` apart. The first belongs to output `output`, the others to the ones after it
+  // or, if `one`, to the same.
+  void (*leaves)(const void* op, const T* x, int64_t m, int64_t stride, int64_t count, int64_t output, bool one,
+                 T* out);
   // The tree over the first levels, from element `at` on: bits 64 to 256, or those up to 32 if `shallow` (m <= 64), for
   // `width` columns. May write up to a pack behind them.
   void (*columns)(const void* op, const ColumnLeaf<T>& leaf, int64_t at, bool shallow, int64_t width, T* out);
@@ -123,12 +126,13 @@ ReduceLoops<T> make_loops(const Op& op) {
   loops.op = &op;
   loops.alike = !requires { op.at(0); };
   loops.empty = op.template empty<Wide<T>>();
-  loops.leaves = [](const void* state, const T* x, int64_t m, int64_t stride, int64_t count, int64_t output, T* out) {
+  loops.leaves = [](const void* state, const T* x, int64_t m, int64_t stride, int64_t count, int64_t output, bool one,
+                    T* out) {
     const auto& f = *static_cast<const Op*>(state);
     for (int64_t i = 0; i < count; ++i, x += stride) {
       // The operation of one output may differ from that of another, by the centre for instance.
       if constexpr (requires { f.at(output); }) {
-        const auto g = f.at(output + i);
+        const auto g = f.at(one ? output : output + i);
         out[i] = reduce_leaf<T>(m, g, RowLoad<T, decltype(g)>{x, g});
       } else {
         out[i] = reduce_leaf<T>(m, f, RowLoad<T, Op>{x, f});

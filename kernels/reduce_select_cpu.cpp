@@ -67,9 +67,16 @@ bool is_nan_value(T x) {
 // The first element of a leaf that is `value` (a NaN: that is NaN).
 template <class T>
 int64_t first_of(const T* x, int64_t m, T value) {
-  for (int64_t i = 0; i < m; ++i)
-    if (x[i] == value || (is_nan_value(value) && is_nan_value(x[i]))) return i;
-  return 0;
+  using P = TreePack<T>;
+  const bool nan = is_nan_value(value);
+  const P wanted(value);
+  int64_t i = 0;
+  for (; i + kTreeLanes<T> <= m; i += kTreeLanes<T>) {
+    const P v = P::load(x + i);
+    if (any(nan ? v != v : v == wanted)) break;
+  }
+  while (!(nan ? is_nan_value(x[i]) : x[i] == value)) ++i;
+  return i;
 }
 
 template <class T>
@@ -88,13 +95,18 @@ template <bool kMax, class T>
 Place<T> best_of(const DimSpace& line, const char* base, DType dtype, int64_t begin, int64_t end) {
   alignas(64) T buffer[kLeaf];
   Place<T> best{};
+  DimWalker at(line, begin);
   for (int64_t i = begin; i < end; i += kLeaf) {
     const int64_t m = std::min(kLeaf, end - i);
-    const T* x = gather_run(line, base, dtype, i, m, buffer);
+    const T* x = gather_run(line, base, dtype, at, m, buffer);
     const Extreme<kMax> op;
-    const Place<T> found{reduce_leaf<T>(m, op, RowLoad<T, Extreme<kMax>>{x, op}), 0};
-    if (better<kMax>(found, best)) best = {found.value, i + first_of(x, m, found.value)};
+    const Place<T> found{reduce_leaf<T>(m, op, RowLoad<T, Extreme<kMax>>{x, op}), i};
+    if (better<kMax>(found, best)) best = found;
   }
+  // Of the leaf it is in, the element.
+  DimWalker again(line, best.index);
+  const int64_t m = std::min(kLeaf, end - best.index);
+  best.index += first_of(gather_run(line, base, dtype, again, m, buffer), m, best.value);
   return best;
 }
 
@@ -144,8 +156,10 @@ void for_lines(const View& x, int64_t dim, F&& f) {
     T* buffer = scratch.get<T>(n);
     T* work = scratch.get<T>(n);
     DimWalker at(lines.kept, begin);
-    for (int64_t o = begin; o < end; ++o, at.advance(1))
-      f(gather_run(lines.line, x.as<char>() + at.offset() * size_of(x.dtype), x.dtype, 0, n, buffer), work, o);
+    for (int64_t o = begin; o < end; ++o, at.advance(1)) {
+      DimWalker first(lines.line, 0);
+      f(gather_run(lines.line, x.as<char>() + at.offset() * size_of(x.dtype), x.dtype, first, n, buffer), work, o);
+    }
   });
 }
 

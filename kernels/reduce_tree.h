@@ -18,6 +18,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <utility>
 
 #include "tenrec/kernels/pack.h"
 
@@ -88,6 +89,22 @@ TENREC_INLINE TreePack<T> keep_first(TreePack<T> x, int count, T other) {
   return select(P::load(lane_numbers<T>.at) < P(T(count)), x, P(other));
 }
 
+// reduce_lanes of pack.h, by shuffles: a pack that is cut in two in memory waits for its own store.
+template <class T, int N, class F>
+TENREC_INLINE T fold_lanes(Pack<T, N> x, const F& f) {
+  const auto half = [&]<size_t... I>(std::index_sequence<I...>, auto offset) __attribute__((always_inline)) {
+    return __builtin_shufflevector(x.v, x.v, int(I + decltype(offset)::value)...);
+  };
+  const auto lanes = std::make_index_sequence<N / 2>();
+  const auto low = half(lanes, std::integral_constant<int, 0>()),
+             high = half(lanes, std::integral_constant<int, N / 2>());
+  if constexpr (N == 2) {
+    return f(x[0], x[1]);
+  } else {
+    return fold_lanes(f(Pack<T, N / 2>(low), Pack<T, N / 2>(high)), f);
+  }
+}
+
 // Loads for reduce_leaf: packs of contiguous memory, mapped.
 template <class T, class Op>
 struct RowLoad {
@@ -103,42 +120,61 @@ struct RowLoad {
 // the prefetchers lose the stream.
 TENREC_INLINE void keep_load_order() { asm volatile("" ::: "memory"); }
 
-// All 64 lanes of a leaf: packs side by side, so that memory is read in order.
+// All 64 lanes of a leaf: packs side by side, so that memory is read in order. (Indices are constants everywhere: that
+// is what lets the compiler keep the array in registers.)
 template <class T>
 inline constexpr int kLeafPacks = kLeafLanes / kTreeLanes<T>;
 template <class T>
 struct LanePacks {
   TreePack<T> at[kLeafPacks<T>];
 };
+template <class T>
+using PackNumbers = std::make_integer_sequence<int, kLeafPacks<T>>;
+
+template <class T, class Load, int... J>
+TENREC_INLINE LanePacks<T> load_lanes(int64_t i, const Load& load, std::integer_sequence<int, J...>) {
+  return {{load.full(i + J * kTreeLanes<T>)...}};
+}
+template <class T, class Load, int... J>
+TENREC_INLINE LanePacks<T> load_last_lanes(int64_t i, int64_t m, const Load& load, std::integer_sequence<int, J...>) {
+  const auto count = [=](int64_t at) { return int(std::clamp<int64_t>(m - at, 0, kTreeLanes<T>)); };
+  return {{load.tail(i + J * kTreeLanes<T>, count(i + J * kTreeLanes<T>))...}};
+}
+template <class T, class Op, int... J>
+TENREC_INLINE LanePacks<T> combine_lanes(const LanePacks<T>& a, const LanePacks<T>& b, const Op& op,
+                                         std::integer_sequence<int, J...>) {
+  return {{op.combine(a.at[J], b.at[J])...}};
+}
+template <class T, int kBegin, int kCount, class Op>
+TENREC_INLINE TreePack<T> join_packs(const LanePacks<T>& a, const Op& op) {
+  if constexpr (kCount == 1) {
+    return a.at[kBegin];
+  } else {
+    return op.combine(join_packs<T, kBegin, kCount / 2>(a, op), join_packs<T, kBegin + kCount / 2, kCount / 2>(a, op));
+  }
+}
+
 // The tree over the elements of each lane, from element i on. `last`: the group of 64 that is not full, if there is
 // one.
 template <class T, int kLevel, bool kWhole, class Op, class Load>
 TENREC_INLINE LanePacks<T> lane_tree(int64_t i, int64_t m, const LanePacks<T>& last, const Op& op, const Load& load) {
-  LanePacks<T> a;
   if constexpr (kLevel == 0) {
     if (!kWhole && i + kLeafLanes > m) return last;
-    for (int j = 0; j < kLeafPacks<T>; ++j) a.at[j] = load.full(i + j * kTreeLanes<T>);
+    return load_lanes<T>(i, load, PackNumbers<T>());
   } else {
-    a = lane_tree<T, kLevel - 1, kWhole>(i, m, last, op, load);
+    const LanePacks<T> a = lane_tree<T, kLevel - 1, kWhole>(i, m, last, op, load);
     const int64_t other = i + tree_bits<T>.at[kLevel - 1];
     if (!kWhole && other >= m) return a;
     keep_load_order();
-    const LanePacks<T> b = lane_tree<T, kLevel - 1, kWhole>(other, m, last, op, load);
-    for (int j = 0; j < kLeafPacks<T>; ++j) a.at[j] = op.combine(a.at[j], b.at[j]);
+    return combine_lanes(a, lane_tree<T, kLevel - 1, kWhole>(other, m, last, op, load), op, PackNumbers<T>());
   }
-  return a;
 }
 template <class T, bool kWhole, class Op, class Load>
 TENREC_INLINE TreePack<T> pack_tree(int64_t m, const Op& op, const Load& load) {
-  LanePacks<T> last;
+  LanePacks<T> last{};
   if (const int64_t begin = m / kLeafLanes * kLeafLanes; !kWhole && begin < m)
-#pragma GCC unroll 1  // rarely much of the time, and code in every reduction
-    for (int64_t j = 0, i = begin; j < kLeafPacks<T>; ++j, i += kTreeLanes<T>)
-      last.at[j] = load.tail(i, int(std::clamp<int64_t>(m - i, 0, kTreeLanes<T>)));
-  LanePacks<T> a = lane_tree<T, 3, kWhole>(0, m, last, op, load);
-  for (int step = 1; step < kLeafPacks<T>; step *= 2)
-    for (int j = 0; j < kLeafPacks<T>; j += 2 * step) a.at[j] = op.combine(a.at[j], a.at[j + step]);
-  return a.at[0];
+    last = load_last_lanes<T>(begin, m, load, PackNumbers<T>());
+  return join_packs<T, 0, kLeafPacks<T>>(lane_tree<T, 3, kWhole>(0, m, last, op, load), op);
 }
 
 // Elements [0, m) of a leaf; load.full(i) gives the mapped pack at i, load.tail(i, count) one filled up with identity.
@@ -151,7 +187,7 @@ TENREC_INLINE T reduce_leaf(int64_t m, const Op& op, const Load& load) {
     all = load.tail(0, int(m));
   else
     all = pack_tree<T, false>(m, op, load);
-  return reduce_lanes(all, [&op](auto a, auto b) { return op.combine(a, b); });
+  return fold_lanes(all, [&op](auto a, auto b) { return op.combine(a, b); });
 }
 
 // The same tree for columns, levels kFrom to kTo: load(i) gives element i of as many columns as a pack has lanes.

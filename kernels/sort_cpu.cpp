@@ -83,7 +83,7 @@ void digit_sort(Entry* a, Entry* spare, int64_t n) {
 }
 
 template <class Entry>
-void sort_entries(Entry* a, int64_t n) {
+void sort_entries(Entry* a, int64_t n) {  // entries in the order of their index
   if (n < kDigitSort || n > int64_t(UINT32_MAX)) return std::sort(a, a + n);
   Scratch scratch;
   digit_sort(a, scratch.get<Entry>(n), n);
@@ -104,8 +104,8 @@ void select_entries(Entry* a, int64_t n, int64_t count) {
     std::sort_heap(a, a + count);
     return;
   }
-  std::nth_element(a, a + count, a + n);
-  sort_entries(a, count);
+  std::nth_element(a, a + count, a + n);  // leaves no order behind that a sort by digits could keep
+  std::sort(a, a + count);
 }
 
 // Calls body(entries of row r, row r of x, r).

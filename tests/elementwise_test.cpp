@@ -261,6 +261,12 @@ TEST(Elementwise, CopiesOfAnyLayoutKeepEveryElement) {
     expect_elements(clone(transpose(x, 1, 2)), {transpose(x, 1, 2)}, same);
     expect_elements(clone(transpose(x, 0, 2)), {transpose(x, 0, 2)}, same);
     expect_elements(permute(x, {1, 0, 2}).to(f32), {permute(x, {1, 0, 2})}, same);
+    // Repeated along every dimension in turn.
+    for (int64_t d : {0, 1, 2}) {
+      const Tensor repeated = expand(narrow(x, d, 0, 1), x.shape());
+      expect_elements(clone(repeated), {repeated}, same);
+      expect_elements(clone(transpose(repeated, 1, 2)), {transpose(repeated, 1, 2)}, same);
+    }
   }
 }
 

@@ -134,13 +134,12 @@ consume() {
   "$dir/consumer"
 }
 consume_pkg_config() {
-  local dir="$root/build/package/pkg_config" flags
+  local dir="$root/build/package/pkg_config" flags=()
   export PKG_CONFIG_PATH
   PKG_CONFIG_PATH=$(dirname "$(find "$1" -name tenrec.pc)")
-  flags=$(pkg-config --static --cflags --libs tenrec)
+  eval "flags=($(pkg-config --static --cflags --libs tenrec))"  # quoted for a shell
   mkdir -p "$dir"
-  # shellcheck disable=SC2086
-  "$CXX" -std=c++20 "$root/tests/package/find_package/main.cpp" -o "$dir/consumer" $flags
+  "$CXX" -std=c++20 "$root/tests/package/find_package/main.cpp" -o "$dir/consumer" "${flags[@]}"
   "$dir/consumer"
 }
 install_shared() {

@@ -13,7 +13,7 @@ awk -v dir="$scratch" '
   /^```cpp$/ { page = FILENAME; gsub("[/.]", "_", page); file = dir "/" page "_" FNR ".cpp"; next }
   /^```$/ && file { close(file); file = ""; next }
   file { print > file }' README.md CONTRIBUTING.md docs/*.md
-libraries=$(PKG_CONFIG_PATH="$build" pkg-config --static --libs-only-l tenrec)
+read -r -a libraries < <(PKG_CONFIG_PATH="$build" pkg-config --static --libs-only-l tenrec)
 count=0 bad=0
 for file in "$scratch"/*.cpp; do
   [ -e "$file" ] || break
@@ -23,9 +23,8 @@ for file in "$scratch"/*.cpp; do
     { grep '^#include' "$file" || true; printf '#include "tenrec/tenrec.h"\nusing namespace tenrec;\nvoid snippet() {\n'
       grep -v '^#include' "$file"; printf '}\nint main() {}\n'; } >"$file.body" && mv "$file.body" "$file"
   fi
-  # shellcheck disable=SC2086
   if "${CXX:-g++}" -std=c++20 -O1 -Wall -Wno-unused -I"$build/include" "$file" -o "$scratch/$name" -L"$build" \
-    $libraries && (cd "$scratch" && TENREC_TEST_SMALL=1 timeout 120 "./$name" >"$name.out" 2>&1); then
+    "${libraries[@]}" && (cd "$scratch" && TENREC_TEST_SMALL=1 timeout 120 "./$name" >"$name.out" 2>&1); then
     echo "$name: compiled$(grep -q '^void snippet' "$file" || echo ' and run')"
   else
     echo "$name: FAILED"

@@ -28,9 +28,9 @@ int64_t used_dims(const Index& i) {
 int64_t ellipsis_dims(const Tensor& x, const Indices& indices) {
   int64_t used = 0, ellipses = 0;
   for (const Index& i : indices) {
+    if (i.kind == Kind::tensor && !i.tensor.defined()) fail<ValueError>("index: an index tensor is undefined");
     used += used_dims(i);
     ellipses += i.kind == Kind::ellipsis;
-    if (i.kind == Kind::tensor && !i.tensor.defined()) fail<ValueError>("index: an index tensor is undefined");
   }
   if (ellipses > 1) fail<IndexError>("index: more than one Ellipsis");
   if (used > x.ndim())
@@ -230,7 +230,7 @@ bool is_whole(const Indices& basic) {
 
 void check_value(const Tensor& x, const Tensor& value, const Shape& place) {
   detail::check_same_device("index_put", x, value);
-  if (value.shape() != place && broadcast_shapes("index_put", place, value.shape()) != place)
+  if (!detail::broadcasts_to(value.shape(), place))
     fail<ShapeError>("index_put: a value of shape ", value.shape(), " does not broadcast to the place of shape ",
                      place);
 }

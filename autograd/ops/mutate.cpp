@@ -23,9 +23,17 @@ void check_mutation(const char* op, const Tensor& x, const char* instead) {
                         ", or NoGrad for an update outside the tape");
 }
 
+bool broadcasts_to(const Shape& from, const Shape& to) {
+  const int64_t lead = to.ndim() - from.ndim();
+  if (lead < 0) return false;
+  for (int64_t d = 0; d < from.ndim(); ++d)
+    if (from[d] != 1 && from[d] != to[d + lead]) return false;
+  return true;
+}
+
 namespace {
 void check_broadcast(const char* op, const Tensor& x, const Tensor& y) {
-  if (y.shape() != x.shape() && broadcast_shapes(op, x.shape(), y.shape()) != x.shape())
+  if (!broadcasts_to(y.shape(), x.shape()))
     fail<ShapeError>(op, ": shape ", y.shape(), " does not broadcast to ", x.shape());
   check_same_device(op, x, y);
 }

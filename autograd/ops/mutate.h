@@ -15,6 +15,8 @@ const Tensor& add_(const Tensor& x, const Tensor& y, double alpha = 1);
 const Tensor& mul_(const Tensor& x, Scalar value);
 
 namespace detail {
+// Whether elements of shape `from` fill shape `to` by repetition.
+bool broadcasts_to(const Shape& from, const Shape& to);
 // The check that every mutation starts with, and the new version it ends with.
 void check_mutation(const char* op, const Tensor& x, const char* instead);
 inline void bump_version(const Tensor& x) { __atomic_add_fetch(&x.impl().storage->version, 1u, __ATOMIC_RELAXED); }

@@ -68,6 +68,7 @@ inline Bench elementwise_bench(size_t inputs, double low, double high, double fl
           .flops_per_element = flops};
 }
 
+void add_ternary_cases(const Add& add);
 void add_unary_cases(const Add& add);
 void add_compare_cases(const Add& add);
 

@@ -76,7 +76,7 @@ void add_subscripts(const Add& add) {
                {[] {
                   index(zeros({2, 3}), {Tensor()});
                 },
-                "an undefined tensor was used"}}});
+                "index: an index tensor is undefined"}}});
   add({.op = "index",
        .variant = "neighbouring tensors stay in place",
        .inputs = {{.shape = {2, 3, 4, 2}}, index_input({2, 1}, {2, -1}), index_input({3}, {0, 3, -4})},
@@ -180,7 +180,7 @@ void add_puts(const Add& add) {
        .bad = {{[] {
                   index_put(zeros({3}), {Slice{0, 2}}, zeros({3}));
                 },
-                "index_put: shapes [2] and [3] do not broadcast"},
+                "index_put: a value of shape [3] does not broadcast to the place of shape [2]"},
                {[] { index_put(zeros({3}), {longs({3})}, 1); }, "index: index 3"},
                {[] {
                   const Tensor x = zeros({3}, {.requires_grad = true});
@@ -422,17 +422,24 @@ void add_masks(const Add& add) {
        .inputs = {{.shape = {2, 3}}, mask_input({2, 1}, {1, 0}), {.shape = {}}},
        .f =
            [](std::span<const Tensor> in) {
-             return std::vector<Tensor>{masked_fill(in[0], in[1], in[2]), masked_fill(in[0], in[1], -INFINITY)};
+             return std::vector<Tensor>{masked_fill(in[0], in[1], in[2]), masked_fill(in[0], in[1], -9)};
            },
        .reference =
            [](Arrays in) {
              return std::vector<Array>{
                  tabulate({2, 3}, [&](const Shape& i) { return i[0] == 0 ? at(in[2], 0) : get(in[0], i); }),
-                 tabulate({2, 3}, [&](const Shape& i) { return i[0] == 0 ? -INFINITY : get(in[0], i); })};
+                 tabulate({2, 3}, [&](const Shape& i) { return i[0] == 0 ? -9 : get(in[0], i); })};
            },
        .also_covers = {"where"},
        .bad = {{[] { masked_fill(zeros({2}), zeros({2}), 1); }, "masked_fill: the mask must be bool"},
                {[] { masked_fill(zeros({2}), ones({2}, {.dtype = boolean}), zeros({1})); }, "the value must be 0-d"}}});
+  add({.op = "masked_fill",
+       .variant = "with infinity",
+       .inputs = {{.shape = {3}, .differentiable = false}, mask_input({3}, {0, 1, 0})},
+       .f = two_in([](const Tensor& x, const Tensor& m) { return masked_fill(x, m, -INFINITY); }),
+       .reference = tabulated({3}, [](Arrays in, const Shape& i) { return i[0] == 1 ? -INFINITY : get(in[0], i); }),
+       .differentiable = false,
+       .also_covers = {"where"}});
   add({.op = "masked_scatter",
        .inputs = {{.shape = {2, 3}}, mask_input({2, 3}, {0, 1, 1, 0, 0, 1}), {.shape = {4}}},
        .f = three_in([](const Tensor& x, const Tensor& m, const Tensor& s) { return masked_scatter(x, m, s); }),

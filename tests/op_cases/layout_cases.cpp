@@ -12,7 +12,9 @@ Array tabulate(const Shape& shape, const At& f) {
   return y;
 }
 
-double get(const Array& a, const Shape& index) {
+double get(const Array& a, const Shape& index) { return element(const_cast<Array&>(a), index); }
+
+double& element(Array& a, const Shape& index) {
   int64_t at = 0;
   for (int64_t d = 0; d < a.shape.ndim(); ++d) at = at * a.shape[d] + index[d];
   return a.values[size_t(at)];

@@ -13,6 +13,7 @@ using At = std::function<double(const Shape& index)>;
 // The array whose element at `index` is f(index).
 Array tabulate(const Shape& shape, const At& f);
 double get(const Array& a, const Shape& index);
+double& element(Array& a, const Shape& index);
 // a as to_array would give it for a vector.
 inline Array vector_of(std::vector<double> values) { return {{int64_t(values.size())}, std::move(values)}; }
 

@@ -144,8 +144,10 @@ OpCase layer_norm_row(const char* variant, const Shape& shape, int64_t dims, boo
   if (weight) c.inputs.push_back({.shape = along});
   if (bias) c.inputs.push_back({.shape = along});
   c.f = [=](std::span<const Tensor> in) {
+    Shape last;  // of any size, for the bench
+    for (int64_t d = in[0].ndim() - dims; d < in[0].ndim(); ++d) last.push_back(in[0].size(d));
     return std::vector<Tensor>{
-        layer_norm(in[0], along, weight ? in[1] : Tensor(), bias ? in[in.size() - 1] : Tensor(), 1e-3)};
+        layer_norm(in[0], last, weight ? in[1] : Tensor(), bias ? in[in.size() - 1] : Tensor(), 1e-3)};
   };
   c.reference = [=](std::span<const Array> in) {
     Array y = in[0];
@@ -183,6 +185,12 @@ void add_layer_norm(const Add& add) {
                   layer_norm(ones({2, 3}, {.dtype = i64}), {3});
                 },
                 "needs a floating dtype"}};
+  first.bench.shapes = {{768, 128}, {2048, 1024}, {64, 65536}};
+  first.bench.inputs = [](const Shape& s) {
+    return std::vector<Input>{{.shape = s}, {.shape = {s[1]}}, {.shape = {s[1]}}};
+  };
+  first.bench.bytes_per_element = 8;
+  first.bench.flops_per_element = 8;
   add(std::move(first));
   add(layer_norm_row("no parameters", {4, 3}, 1, false, false));
   add(layer_norm_row("weight alone", {2, 2, 3}, 1, true, false));

@@ -118,8 +118,8 @@ void add_draws(const Add& add) {
               "categorical: there are no classes"},
              {[] { categorical(zeros({})); }, "categorical: logits need a dimension"}};
   add(row);
-  row =
-      draw("gamma", {.shape = {40}, .low = 0.1, .high = 8}, [](const Tensor& x, Generator* g) { return gamma(x, g); });
+  row = draw("gamma", {.shape = {40}, .low = 0.1, .high = 8, .differentiable = false},
+             [](const Tensor& x, Generator* g) { return gamma(x, g); });
   row.bad = {{[] { gamma(full({2}, -1.0)); }, "gamma: every shape must be finite and not negative"},
              {[] { gamma(ones({2}, {.requires_grad = true})); }, "gamma: this op has no derivative rule"}};
   add(row);

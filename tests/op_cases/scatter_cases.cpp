@@ -25,12 +25,6 @@ void visit(const Array& index, int64_t dim, const std::function<void(const Shape
     return 0.0;
   });
 }
-double& element(Array& a, const Shape& index) {
-  int64_t at = 0;
-  for (int64_t d = 0; d < a.shape.ndim(); ++d) at = at * a.shape[d] + index[d];
-  return a.values[size_t(at)];
-}
-
 // x with combine(what is there, src) for each index in order; where it is not `include_self`, what is scattered to
 // first becomes `start`.
 Array reduced(Arrays in, int64_t dim, double start, bool include_self,
@@ -206,9 +200,11 @@ void add_reduce(const Add& add, const char* how, bool include_self, double start
                 std::function<double(double, double)> combine) {
   const std::string name = how;
   const bool differentiable = name != "prod";
+  std::vector<Input> inputs = scatter_inputs();
+  for (Input& input : inputs) input.differentiable = differentiable;
   add({.op = "scatter_reduce",
        .variant = name + (include_self ? "" : ", without self"),
-       .inputs = scatter_inputs(),
+       .inputs = inputs,
        .f = three_in([=](const Tensor& x, const Tensor& i, const Tensor& s) {
          return scatter_reduce(x, 0, i, s, name, include_self);
        }),

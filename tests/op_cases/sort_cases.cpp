@@ -15,25 +15,29 @@ bool less(double a, double b) { return a < b || (std::isnan(b) && !std::isnan(a)
 
 // Values and indices of the first k of each line along dim, stable.
 std::vector<Array> sorted(const Array& x, int64_t dim, bool descending, int64_t k) {
-  Shape shape = x.shape;
+  Shape shape = x.shape, lines = x.shape;
   shape[dim] = k;
-  std::vector<Array> out;
-  for (const bool values : {true, false}) {
-    out.push_back(tabulate(shape, [&](const Shape& i) {
-      Shape place = i;
-      std::vector<int64_t> order(static_cast<size_t>(x.shape[dim]));
-      std::iota(order.begin(), order.end(), 0);
-      const auto value = [&](int64_t j) {
-        place[dim] = j;
-        return get(x, place);
-      };
-      std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
-        return descending ? less(value(b), value(a)) : less(value(a), value(b));
-      });
-      const int64_t at = order[size_t(i[dim])];
-      return values ? value(at) : double(at);
-    }));
-  }
+  lines[dim] = 1;
+  std::vector<Array> out(2, tabulate(shape, [](const Shape&) { return 0.0; }));
+  tabulate(lines, [&](const Shape& line) {
+    Shape place = line;
+    const auto value = [&](int64_t j) {
+      place[dim] = j;
+      return get(x, place);
+    };
+    std::vector<int64_t> order(static_cast<size_t>(x.shape[dim]));
+    std::iota(order.begin(), order.end(), 0);
+    std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
+      return descending ? less(value(b), value(a)) : less(value(a), value(b));
+    });
+    for (int64_t j = 0; j < k; ++j) {
+      const double v = value(order[size_t(j)]);
+      place[dim] = j;
+      element(out[0], place) = v;
+      element(out[1], place) = double(order[size_t(j)]);
+    }
+    return 0.0;
+  });
   return out;
 }
 

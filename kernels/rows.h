@@ -1,4 +1,7 @@
-// Rows for the kernels over the middle dimension of [outer, n, inner]. Internal.
+// What kernels over rows share: softmax, losses, normalisation. Internal.
+//
+// Rows are contiguous runs of the accumulator's type T (f64 for f64 tensors, else f32), in place or copied and
+// converted.
 #pragma once
 
 #include <array>
@@ -22,32 +25,81 @@ struct RowSpace {
   int64_t rows() const { return outer * inner; }
 };
 
-// Calls f(rows, r) for each row r: pointers to that row of every tensor as contiguous T, in place where it is so. The
-// first `inputs` tensors are read, the others written.
+// Rows are taken some at a time and in stages: within a row a stage waits for the one before it, but rows do not wait
+// for each other.
+inline constexpr int64_t kRowsAtOnce = 16;
+inline int64_t rows_at_once(int64_t n) { return std::clamp<int64_t>(4096 / std::max<int64_t>(n, 1), 1, kRowsAtOnce); }
+
+// Calls f(rows, r, count) for blocks of at most kRowsAtOnce rows r, r + 1, ..: pointers to those rows of every tensor,
+// one behind the other, as contiguous T; in place where it is so. The first `inputs` tensors are read, the others
+// written.
 template <class T, size_t K, class F>
 void for_rows(const RowSpace& s, const std::array<View, K>& tensors, size_t inputs, F&& f) {
   if (s.n == 0) return;
-  parallel_for(s.rows(), std::max<int64_t>(1, kRowGrain / s.n), [&](int64_t begin, int64_t end) {
+  const int64_t step = rows_at_once(s.n), grain = std::max(step, kRowGrain / s.n / step * step);
+  parallel_for(s.rows(), grain, [&](int64_t begin, int64_t end) {
     Scratch scratch;
     std::array<T*, K> buffers{}, rows;
     for (size_t k = 0; k < K; ++k)
-      if (s.inner != 1 || tensors[k].dtype != dtype_of<T>) buffers[k] = scratch.get<T>(s.n);
-    for (int64_t r = begin; r < end; ++r) {
-      const int64_t at = s.inner == 1 ? r * s.n : r / s.inner * s.n * s.inner + r % s.inner;
+      if (s.inner != 1 || tensors[k].dtype != dtype_of<T>) buffers[k] = scratch.get<T>(step * s.n);
+    for (int64_t r = begin; r < end; r += step) {
+      const int64_t count = std::min(step, end - r);
+      // Brings the block into its buffer, or back out of it.
+      const auto copy = [&](size_t k, bool back) {
+        for (int64_t i = 0; i < count; ++i) {
+          const int64_t row = r + i, at = row / s.inner * s.n * s.inner + row % s.inner;
+          char* there = tensors[k].template as<char>() + at * size_of(tensors[k].dtype);
+          T* here = buffers[k] + i * s.n;
+          if (back)
+            convert_strided(here, dtype_of<T>, 1, there, tensors[k].dtype, s.inner, s.n);
+          else
+            convert_strided(there, tensors[k].dtype, s.inner, here, dtype_of<T>, 1, s.n);
+        }
+      };
       for (size_t k = 0; k < K; ++k) {
-        rows[k] = buffers[k] ? buffers[k] : static_cast<T*>(tensors[k].data) + at;
-        if (k < inputs && buffers[k])
-          convert_strided(tensors[k].template as<char>() + at * size_of(tensors[k].dtype), tensors[k].dtype, s.inner,
-                          buffers[k], dtype_of<T>, 1, s.n);
+        rows[k] = buffers[k] ? buffers[k] : static_cast<T*>(tensors[k].data) + r * s.n;
+        if (k < inputs && buffers[k]) copy(k, false);
       }
-      f(rows, r);
+      f(rows, r, count);
       for (size_t k = inputs; k < K; ++k)
-        if (buffers[k])
-          convert_strided(buffers[k], dtype_of<T>, 1, tensors[k].template as<char>() + at * size_of(tensors[k].dtype),
-                          tensors[k].dtype, s.inner, s.n);
+        if (buffers[k]) copy(k, true);
     }
   });
 }
+
+// Calls f with a zero of the accumulator's type.
+template <class F>
+void visit_real(DType dtype, F&& f) {
+  if (dtype == f64) {
+    f(double{});
+  } else {
+    f(float{});
+  }
+}
+
+// Elements [i, i + n) of a contiguous tensor as T, in place or copied to `buffer`.
+template <class T>
+const T* elements(const View& x, int64_t i, int64_t n, T* buffer) {
+  if (x.dtype == dtype_of<T>) return x.as<T>() + i;
+  convert_strided(x.as<char>() + i * size_of(x.dtype), x.dtype, 1, buffer, dtype_of<T>, 1, n);
+  return buffer;
+}
+// Where to write such elements, and what brings them home after.
+template <class T>
+T* place(const View& y, int64_t i, T* buffer) {
+  return y.dtype == dtype_of<T> ? y.as<T>() + i : buffer;
+}
+template <class T>
+void put(const View& y, int64_t i, int64_t n, const T* values) {
+  if (y.dtype == dtype_of<T>) return;
+  convert_strided(values, dtype_of<T>, 1, y.as<char>() + i * size_of(y.dtype), y.dtype, 1, n);
+}
+
+// A leaf's worth of scratch in the first-level cache.
+template <class T>
+struct Block {
+  alignas(64) T values[kLeaf];
+};
 
 // y_i = f(x_i...) over a row.
 template <class T, class F, class... X>
@@ -100,7 +152,19 @@ T row_max(const T* x, int64_t n) {
     for (int64_t j = 0; j < packs; ++j) best[j] = larger(P::load(x + i + j * lanes), best[j]);
   for (; i + lanes <= n; i += lanes) best[0] = larger(P::load(x + i), best[0]);
   if (i < n) best[0] = larger(keep_first<T>(load_first(x + i, int(n - i)), int(n - i), none), best[0]);
-  return reduce_lanes(larger(larger(best[0], best[1]), larger(best[2], best[3])), larger);
+  return fold_lanes(larger(larger(best[0], best[1]), larger(best[2], best[3])), larger);
+}
+
+// e^x for x <= 0, to about one unit: what exp does, less what only larger arguments and half a unit need.
+template <RealPacket P>
+TENREC_INLINE P exp_below(P x) {
+  if constexpr (DoublePacket<P>) {
+    return exp(x);
+  } else {
+    x = at_least(x, -105.0f);
+    const Nearest<P> n(x, 0x1.715476p0f);
+    return scale_by_power(P(1.0f) + expm1_reduced(reduce_ln2(x, n.value)), n);
+  }
 }
 
 // The sum of e^(x - m); the exponentials go to `e` unless it is null.
@@ -111,7 +175,7 @@ Wide<T> sum_of_exp(const T* x, T m, int64_t n, T* e) {
   return tree_sum<T>(n, [&](int64_t i, int64_t count) {
     T* to = e ? e + i : buffer;
     map_row(
-        count, to, [=](TreePack<T> v) { return exp(v - shift); }, x + i);
+        count, to, [=](TreePack<T> v) { return exp_below(v - shift); }, x + i);
     return static_cast<const T*>(to);
   });
 }
