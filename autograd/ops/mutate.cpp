@@ -79,18 +79,21 @@ const Tensor& copy_(const Tensor& x, const Tensor& y) {
   return x;
 }
 
-const Tensor& fill_(const Tensor& x, Scalar value) {
-  detail::check_mutation("fill_", x, "x = full_like(x, value)");
+namespace {
+const Tensor& fill_as(const char* op, const char* instead, const Tensor& x, Scalar value) {
+  detail::check_mutation(op, x, instead);
   const int64_t integer = !value.floating              ? value.integer
                           : x.dtype() == boolean       ? int64_t(value.value != 0)
                           : std::isfinite(value.value) ? int64_t(std::clamp(value.value, -0x1p62, 0x1p62))
                                                        : 0;
-  dispatch("fill_", x.device(), [&](auto device) { kernels::fill(device, view(x), value.value, integer); });
+  dispatch(op, x.device(), [&](auto device) { kernels::fill(device, view(x), value.value, integer); });
   detail::bump_version(x);
   return x;
 }
+}  // namespace
 
-const Tensor& zero_(const Tensor& x) { return fill_(x, 0); }
+const Tensor& fill_(const Tensor& x, Scalar value) { return fill_as("fill_", "x = full_like(x, value)", x, value); }
+const Tensor& zero_(const Tensor& x) { return fill_as("zero_", "x = zeros_like(x)", x, 0); }
 
 const Tensor& add_(const Tensor& x, const Tensor& y, double alpha) {
   detail::check_mutation("add_", x, "x = x + alpha * y");
