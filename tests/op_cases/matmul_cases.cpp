@@ -95,7 +95,7 @@ void add_matmul_cases(const Add& add) {
                        return std::vector<Input>{{.shape = s}, {.shape = {s[1], s[1]}}};
                      },
                  .bytes_per_element = 12,
-                 .flops_per_element = 0};
+                 .flops = [](const Shape& s) { return 2.0 * double(s[0]) * double(s[1]) * double(s[1]); }};
   add(plain);
   add(matmul_case("vector, vector", {4}, {4}));
   add(matmul_case("matrix, vector", {3, 4}, {4}));

@@ -56,6 +56,7 @@ struct Bench {
   std::function<std::vector<Input>(const Shape&)> inputs = {};
   double bytes_per_element = 0;  // moved, f32, per element of the first input
   double flops_per_element = 0;
+  std::function<double(const Shape&)> flops = {};  // in all, where they are not so many per element
 };
 
 struct OpCase {
