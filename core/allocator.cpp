@@ -169,13 +169,10 @@ void* from_system(Shared& s, size_t bytes) {
   const auto passes_limit = [&] { return s.limit > 0 && s.reserved + int64_t(bytes) > s.limit; };
   if (passes_limit()) free_cached_large(s);
   if (passes_limit()) out_of_memory(s, bytes);
-  const size_t align = bytes >= kHuge ? kHuge : kAlign;
-  const size_t rounded = (bytes + align - 1) / align * align;
-  void* block = rounded < bytes ? nullptr : std::aligned_alloc(align, bytes >= kHuge ? bytes / kAlign * kAlign : bytes);
-  if (!block) {
+  void* block = nullptr;
+  if (posix_memalign(&block, bytes >= kHuge ? kHuge : kAlign, bytes) != 0) {
     free_cached_large(s);
-    block = std::aligned_alloc(kAlign, bytes);
-    if (!block) out_of_memory(s, bytes);
+    if (posix_memalign(&block, kAlign, bytes) != 0) out_of_memory(s, bytes);
   }
 #if defined(MADV_HUGEPAGE)
   if (bytes >= kHuge) madvise(block, bytes, MADV_HUGEPAGE);  // advice only: a refusal is harmless

@@ -75,6 +75,8 @@ int main(int argc, char** argv) {
   app.add_option("--picture", picture, "PNG of the curves");
   return examples::run_app(app, argc, argv, [&] {
     examples::apply(flags);
+    examples::refuse_flags(app, {"--resume", "--save", "--steps", "--batch-size", "--download"});
+    if (!picture.empty()) examples::check_writable(picture);
     const int64_t epochs = flags.epochs > 0 ? flags.epochs : 300;
     const double lr = flags.lr > 0 ? flags.lr : 2e-3;
     const Data train_data = load(Split::train, 200, flags.data), validation = load(Split::test, 2000, flags.data);

@@ -3,7 +3,7 @@
 #include <cmath>
 #include <cstdio>
 
-#include "common/app.h"
+#include "common/run_state.h"
 
 using namespace tenrec;
 
@@ -15,21 +15,28 @@ int main(int argc, char** argv) {
   app.add_option("--picture", picture, "PNG of the decision boundary");
   return examples::run_app(app, argc, argv, [&] {
     examples::apply(flags);
-    const int64_t steps = flags.steps > 0 ? flags.steps : 2000;
+    examples::refuse_flags(app, {"--data", "--download", "--batch-size"});  // the four points are all there is
+    if (!picture.empty()) examples::check_writable(picture);
+    // A step sees all four points: it is an epoch too.
+    const int64_t steps = flags.steps > 0 ? flags.steps : flags.epochs > 0 ? flags.epochs : 2000;
     Sequential net(Linear(2, 8), Tanh(), Linear(8, 1));
     SGD optimizer(parameters(net), {.lr = flags.lr > 0 ? flags.lr : 0.1, .momentum = 0.9});
     const Tensor x = tensor({{0., 0.}, {0., 1.}, {1., 0.}, {1., 1.}});
     const Tensor y = tensor({{0.}, {1.}, {1.}, {0.}});
-    double loss_value = 0;
+    const examples::Run state{"xor mlp", net, optimizer};
+    examples::Progress progress;
+    if (!flags.resume.empty()) progress = examples::load_run(flags.resume, state);
+    const int64_t first = progress.step;
+    examples::catch_signals();
     const auto start = std::chrono::steady_clock::now();
-    for (int64_t step = 1; step <= steps; ++step) {
+    while (progress.step < steps && !examples::interrupted()) {
       const Tensor loss = binary_cross_entropy_with_logits(net(x), y);
       optimizer.zero_grad();
       backward(loss);
       optimizer.step();
-      loss_value = loss.item<double>();
-      if (!flags.quiet && (step % 500 == 0 || step == steps))
-        std::printf("step %ld  loss %.5f\n", long(step), loss_value);
+      progress.last_loss = loss.item<double>();
+      if (++progress.step % 500 == 0 && !flags.quiet)
+        std::printf("step %ld  loss %.5f\n", long(progress.step), progress.last_loss);
     }
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     const NoGrad off;
@@ -52,19 +59,19 @@ int main(int argc, char** argv) {
       plot.points("0", {0, 1}, {0, 1}).points("1", {0, 1}, {1, 0});
       plot.save(picture);
     }
-    if (!flags.save.empty()) save(net, flags.save);
+    if (!flags.save.empty()) examples::save_run(flags.save, state, progress);
     examples::print_result({{"example", "xor"},
                             {"model", "mlp"},
                             {"data", "xor"},
                             {"device", flags.device},
                             {"threads", num_threads()},
                             {"seed", flags.seed},
-                            {"epochs", steps},  // a step sees all four points
-                            {"steps", steps},
-                            {"train_loss", loss_value},
+                            {"epochs", steps},
+                            {"steps", progress.step},
+                            {"train_loss", progress.last_loss},
                             {"test_accuracy", 25.0 * right},
                             {"seconds", seconds},
-                            {"samples_per_second", 4 * double(steps) / seconds},
+                            {"samples_per_second", 4 * double(progress.step - first) / seconds},
                             {"peak_rss_mb", examples::peak_rss_mb()},
                             {"weights_sha256", examples::weights_sha256(net)}});
   });

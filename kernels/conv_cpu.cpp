@@ -43,11 +43,12 @@ template <class T>
 void im2col(const ConvShape& s, const T* x, T* columns) {
   for_each_run(s, columns, [&](T* run, int64_t pixel, const Inside& in) {
     std::fill_n(run, in.begin, T());
+    std::fill(run + in.end, run + s.out_w, T());
+    if (in.begin == in.end) return;  // all padding: `pixel` may lie outside the image
     if (s.stride_w == 1)
       std::copy_n(x + pixel + in.begin, in.end - in.begin, run + in.begin);
     else
       for (int64_t j = in.begin; j < in.end; ++j) run[j] = x[pixel + j * s.stride_w];
-    std::fill(run + in.end, run + s.out_w, T());
   });
 }
 
@@ -55,6 +56,7 @@ void im2col(const ConvShape& s, const T* x, T* columns) {
 template <class T>
 void col2im(const ConvShape& s, const T* columns, T* x) {
   for_each_run(s, columns, [&](const T* run, int64_t pixel, const Inside& in) {
+    if (in.begin == in.end) return;  // all padding: `pixel` may lie outside the image
     T* to = x + pixel;
     if (s.stride_w == 1)
       for (int64_t j = in.begin; j < in.end; ++j) to[j] += run[j];

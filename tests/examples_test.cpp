@@ -235,7 +235,11 @@ TEST_F(Examples, Xor) {
   EXPECT_LT(report.value("train_loss", 1.0), 0.05);
   expect_picture(folder_ / "xor.png");
   EXPECT_GT(outcome.lines().size(), 1u);
-  EXPECT_EQ(succeed(folder_, "xor", {"--quiet"}).lines().size(), 1u);
+  const Outcome whole = succeed(folder_, "xor", {"--quiet"});
+  EXPECT_EQ(whole.lines().size(), 1u);
+  succeed(folder_, "xor", {"--quiet", "--steps", "700", "--save", "xor.state"});
+  EXPECT_EQ(succeed(folder_, "xor", {"--quiet", "--resume", "xor.state"}).sha(), whole.sha());
+  expect_one_line_error(folder_, "xor", {"--batch-size", "3"}, {"--batch-size", "means nothing"});
 }
 
 TEST_F(Examples, Overfit) {
@@ -319,14 +323,15 @@ TEST_F(Examples, SignalsSaveAndSaySo) {
     const std::string state = "signal" + std::to_string(number);
     Arguments saving = arguments;
     saving.insert(saving.end(), {"--save", state});
-    const Outcome outcome = succeed(folder_, "mnist", saving, interrupt_with(number));
+    const Outcome outcome = run(folder_, "mnist", saving, interrupt_with(number));
+    EXPECT_EQ(outcome.status, 128 + number) << outcome.err;
     EXPECT_CONTAINS(outcome.out, "interrupted; the run is saved in " + state);
     EXPECT_LT(outcome.result().value("steps", 0), whole.value("steps", 0)) << "it was over before the signal came";
     EXPECT_TRUE(std::filesystem::exists(folder_ / state));
     const Outcome resumed = succeed(folder_, "mnist", tiny({"--epochs", epochs, "--resume", state}));
     EXPECT_EQ(resumed.result()["weights_sha256"], whole["weights_sha256"]);
   }
-  EXPECT_CONTAINS(succeed(folder_, "mnist", arguments, interrupt_with(SIGINT)).out, "give --save FILE");
+  EXPECT_CONTAINS(run(folder_, "mnist", arguments, interrupt_with(SIGINT)).out, "give --save FILE");
 }
 
 TEST_F(Examples, MissingOrBrokenDataIsOneLine) {
@@ -386,8 +391,10 @@ TEST_F(Examples, SaveThatFailsLeavesWhatWasThere) {
   const std::string state = folder_ / "run.state";
   const Conditions full{.file_limit = 64 << 10};  // the state has 1.2 MB
   expect_one_line_error(folder_, "mnist", tiny({"--steps", "2", "--save", state}), {state}, full);
-  expect_one_line_error(folder_, "mnist", tiny({"--steps", "2", "--save", folder_ / "no/such/run"}),
+  const auto start = std::chrono::steady_clock::now();  // tried before the training, not after it
+  expect_one_line_error(folder_, "mnist", {"--epochs", "1000", "--save", folder_ / "no/such/run"},
                         {folder_ / "no/such/run", "No such file"});
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(60));
   succeed(folder_, "mnist", tiny({"--steps", "2", "--save", state}));
   const Bytes before = slurp(state);
   expect_one_line_error(folder_, "mnist", tiny({"--steps", "3", "--save", state}), {state}, full);

@@ -5,6 +5,7 @@
 #include <csignal>
 #include <cstdio>
 
+#include "tenrec/core/atomic_file.h"
 #include "tenrec/data/sha256.h"
 
 namespace examples {
@@ -18,7 +19,7 @@ void on_signal(int number) {
     std::signal(number, SIG_DFL);
     std::raise(number);
   }
-  signals_seen = 1;
+  signals_seen = number;
 }
 }  // namespace
 
@@ -41,13 +42,21 @@ void apply(const Flags& flags) {
   if (flags.threads > 0) set_num_threads(flags.threads);
   manual_seed(flags.seed);
   zeros({1}).to(Device(flags.device));  // says what is missing before any work is done
+  if (!flags.save.empty()) check_writable(flags.save);
+}
+
+void check_writable(const std::string& path) { const AtomicFile never_committed(path); }
+
+void refuse_flags(const CLI::App& app, std::initializer_list<const char*> names) {
+  for (const char* name : names)
+    if (app.count(name) > 0) fail<ValueError>(name, " means nothing to this example");
 }
 
 int run_app(CLI::App& app, int argc, char** argv, const std::function<void()>& body) {
   try {
     app.parse(argc, argv);
     body();
-    return 0;
+    return signals_seen ? 128 + signals_seen : 0;
   } catch (const CLI::ParseError& e) {
     return app.exit(e);
   } catch (const std::exception& e) {

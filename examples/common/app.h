@@ -21,10 +21,15 @@ struct Flags {
 };
 
 void add_common_flags(CLI::App& app, Flags& flags);
-// Threads, seed and device as the flags say.
+// Threads, seed and device as the flags say; that --save can be written is tried now, not after the training.
 void apply(const Flags& flags);
+// IOError if the file could not be written. Changes nothing.
+void check_writable(const std::string& path);
+// ValueError if one of the flags was given, which this example has no use for.
+void refuse_flags(const CLI::App& app, std::initializer_list<const char*> names);
 
-// Parses, runs, and turns an exception into one line on stderr and exit status 1.
+// Parses, runs, and turns an exception into one line on stderr and exit status 1. A run that a signal cut short ends
+// with 128 plus its number, as shells count (130 after Ctrl-C, 143 after SIGTERM).
 int run_app(CLI::App& app, int argc, char** argv, const std::function<void()>& body);
 
 // Set by Ctrl-C and SIGTERM once catch_signals was called; a second Ctrl-C ends the process.

@@ -68,10 +68,9 @@ double evaluate(const Classifier& run) {
 
 nlohmann::ordered_json train_classifier(const Classifier& run) {
   const Flags& flags = run.flags;
-  const std::string kind = run.example + " " + run.model_name;
+  const Run state{run.example + " " + run.model_name, run.model, run.optimizer, &run.scheduler, &run.train};
   Progress progress;
-  if (!flags.resume.empty())
-    progress = load_run(flags.resume, kind, run.model, run.optimizer, run.scheduler, run.train);
+  if (!flags.resume.empty()) progress = load_run(flags.resume, state);
   catch_signals();
   train(run.model);
   Display display(run);
@@ -113,7 +112,7 @@ nlohmann::ordered_json train_classifier(const Classifier& run) {
   if (interrupted())
     display.say(flags.save.empty() ? "interrupted; give --save FILE to keep the state of a run"
                                    : "interrupted; the run is saved in " + flags.save + ", go on with --resume");
-  if (!flags.save.empty()) save_run(flags.save, kind, run.model, run.optimizer, run.scheduler, run.train, progress);
+  if (!flags.save.empty()) save_run(flags.save, state, progress);
   if (accuracy < 0 || progress.loss_count > 0) accuracy = evaluate(run);
   const double loss = progress.loss_count > 0 ? progress.loss_sum / double(progress.loss_count) : progress.last_loss;
   return {{"example", run.example},       {"model", run.model_name},

@@ -25,39 +25,42 @@ std::vector<int64_t> integers(const Safetensors& file, const char* name, size_t 
 
 }  // namespace
 
-void save_run(const std::string& path, const std::string& kind, Module& model, const Optimizer& optimizer,
-              const Scheduler& scheduler, const DataLoader& loader, const Progress& progress) {
+void save_run(const std::string& path, const Run& run, const Progress& progress) {
   Safetensors file;
-  file.metadata = {{"format", "tenrec run state 1"}, {"kind", kind}};
-  put(file, "model.", state_dict(model));
-  put(file, "optimizer.", optimizer.state_dict());
-  put(file, "scheduler.", scheduler.state_dict());
+  file.metadata = {{"format", "tenrec run state 1"}, {"kind", run.kind}};
+  put(file, "model.", state_dict(run.model));
+  put(file, "optimizer.", run.optimizer.state_dict());
+  if (run.scheduler) put(file, "scheduler.", run.scheduler->state_dict());
   const GeneratorState random = default_generator().state();
   file.tensors.push_back({"random", integers({int64_t(random.seed), int64_t(random.offset)})});
-  const LoaderState place = loader.state();
-  file.tensors.push_back({"loader", integers({int64_t(place.epoch), place.position, int64_t(loader.options().seed)})});
+  if (run.loader) {
+    const LoaderState place = run.loader->state();
+    const auto seed = int64_t(run.loader->options().seed);
+    file.tensors.push_back({"loader", integers({int64_t(place.epoch), place.position, seed})});
+  }
   file.tensors.push_back({"progress.counts", integers({progress.step, progress.loss_count})});
   file.tensors.push_back(
       {"progress.losses", from_vector(std::vector<double>{progress.loss_sum, progress.last_loss}, {2})});
   save_safetensors(path, file, {.keep_previous = true});
 }
 
-Progress load_run(const std::string& path, const std::string& kind, Module& model, Optimizer& optimizer,
-                  Scheduler& scheduler, DataLoader& loader) {
+Progress load_run(const std::string& path, const Run& run) {
   const Safetensors file = load_safetensors(path);
   const std::string* saved = file.find_metadata("kind");
   if (!saved) fail<IOError>(path, ": not a run state (weights alone cannot be resumed)");
-  if (*saved != kind) fail<ValueError>(path, ": the state of a run of ", *saved, ", this is ", kind);
-  const auto random = integers(file, "random", 2), place = integers(file, "loader", 3);
-  const auto counts = integers(file, "progress.counts", 2);
+  if (*saved != run.kind) fail<ValueError>(path, ": the state of a run of ", *saved, ", this is ", run.kind);
+  const auto random = integers(file, "random", 2), counts = integers(file, "progress.counts", 2);
   const std::vector<double> losses = file.at("progress.losses").to_vector<double>();
   if (losses.size() != 2) fail<IOError>(path, ": progress.losses has ", losses.size(), " numbers, expected 2");
-  if (uint64_t(place[2]) != loader.options().seed)
-    fail<ValueError>(path, ": the run was started with --seed ", place[2], ", resume it with the same");
-  load_state_dict(model, take(file, "model."));
-  optimizer.load_state_dict(take(file, "optimizer."));
-  scheduler.load_state_dict(take(file, "scheduler."));
-  loader.seek({uint64_t(place[0]), place[1]});
+  if (run.loader) {
+    const auto place = integers(file, "loader", 3);
+    if (uint64_t(place[2]) != run.loader->options().seed)
+      fail<ValueError>(path, ": the run was started with --seed ", place[2], ", resume it with the same");
+    run.loader->seek({uint64_t(place[0]), place[1]});
+  }
+  load_state_dict(run.model, take(file, "model."));
+  run.optimizer.load_state_dict(take(file, "optimizer."));
+  if (run.scheduler) run.scheduler->load_state_dict(take(file, "scheduler."));
   default_generator().set_state({uint64_t(random[0]), uint64_t(random[1])});
   return {counts[0], losses[0], counts[1], losses[1]};
 }

@@ -13,11 +13,17 @@ struct Progress {
   double last_loss = 0;  // mean of the last whole epoch
 };
 
-void save_run(const std::string& path, const std::string& kind, tenrec::Module& model,
-              const tenrec::Optimizer& optimizer, const tenrec::Scheduler& scheduler, const tenrec::DataLoader& loader,
-              const Progress& progress);
-// IOError or ValueError, with nothing changed, if the file is not the state of such a run.
-Progress load_run(const std::string& path, const std::string& kind, tenrec::Module& model, tenrec::Optimizer& optimizer,
-                  tenrec::Scheduler& scheduler, tenrec::DataLoader& loader);
+// What a run consists of.
+struct Run {
+  std::string kind;  // example and model: a state fits only the same
+  tenrec::Module& model;
+  tenrec::Optimizer& optimizer;
+  tenrec::Scheduler* scheduler = nullptr;
+  tenrec::DataLoader* loader = nullptr;
+};
+
+void save_run(const std::string& path, const Run& run, const Progress& progress);
+// IOError or ValueError if the file is not the state of such a run; what was loaded before the error stays loaded.
+Progress load_run(const std::string& path, const Run& run);
 
 }  // namespace examples

@@ -67,6 +67,7 @@ int main(int argc, char** argv) {
   app.add_option("--test-data", transfer, "Test on the MNIST files in this folder instead");
   return run_app(app, argc, argv, [&] {
     apply(flags);
+    if (!picture.empty()) check_writable(picture);
     if (flags.download) {
       if (flags.data.empty()) fail<ValueError>("--download needs a folder: --data DIR");
       download_mnist(flags.data);
