@@ -44,6 +44,11 @@ SavedSlot make_slot(TensorImpl* impl, size_t which) {
   return {impl, __atomic_load_n(&impl->storage->version, __ATOMIC_RELAXED), uint32_t(which)};
 }
 
+// Atomic, because threads record the same parameters; written once, because they would fight over the cache line.
+void mark_recorded(Storage& storage) {
+  if (!__atomic_load_n(&storage.recorded, __ATOMIC_RELAXED)) __atomic_store_n(&storage.recorded, true, __ATOMIC_RELAXED);
+}
+
 Edge make_edge(const Tensor& x) {
   TensorImpl& impl = x.impl();
   if (impl.has_node) {
@@ -69,12 +74,12 @@ void attach(Node* node, const NodeLayout& layout, std::span<const TensorRef> inp
   node->saved = reinterpret_cast<SavedSlot*>(block + layout.saved);
   for (size_t i = 0; i < inputs.size(); ++i) {
     new (&node->edges[i]) Edge(make_edge(*inputs[i]));
-    inputs[i]->impl().storage->recorded = true;
+    mark_recorded(*inputs[i]->impl().storage);
   }
   for (size_t i = 0; i < outputs.size(); ++i) {
     const TensorImpl& y = outputs[i].impl();
     new (&node->metas[i]) OutputMeta{y.shape, y.dtype, y.device};
-    y.storage->recorded = true;
+    mark_recorded(*y.storage);
   }
   try {
     for (size_t i = 0; i < inputs.size(); ++i)

@@ -18,7 +18,7 @@ void check_mutation(const char* op, const Tensor& x, const char* instead) {
   if (x.requires_grad())
     fail<AutogradError>(op, ": a tensor that requires grad cannot be changed in place while recording; use ", instead,
                         ", or NoGrad for an update outside the tape");
-  if (x.impl().storage->recorded)
+  if (__atomic_load_n(&x.impl().storage->recorded, __ATOMIC_RELAXED))
     fail<AutogradError>(op, ": the tape has recorded this tensor or a view of its storage; use ", instead,
                         ", or NoGrad for an update outside the tape");
 }
