@@ -17,10 +17,10 @@ install(FILES "${PROJECT_BINARY_DIR}/tenrecConfig.cmake" "${PROJECT_BINARY_DIR}/
         cmake/FindOneDNN.cmake DESTINATION "${package_dir}")
 
 file(RELATIVE_PATH pc_prefix "/prefix/${CMAKE_INSTALL_LIBDIR}/pkgconfig" /prefix)
-set(pc_requires "zlib libpng")
-set(pc_libs "-lstdc++ -lm -pthread")
+# By name and not as Requires.private: `--static` would ask for static builds of all that those need in turn.
+set(pc_libs "-lpng -lz -lstdc++ -lm -pthread")
 if(CURL_FOUND)
-  string(APPEND pc_requires " libcurl")
+  string(PREPEND pc_libs "-lcurl ")
 endif()
 if(TENREC_HAVE_ONEDNN)
   string(PREPEND pc_libs "-ldnnl -lgomp ")

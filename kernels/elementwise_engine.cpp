@@ -248,7 +248,8 @@ void run_blocks(const Work& w, int64_t begin, int64_t end) {
   // A block is a multiple of all short periods (of two, the shorter divides the longer), so their buffers stay right.
   int64_t block = kBlock;
   for (size_t k = 0; k < w.inputs; ++k)
-    if (w.in[k].period <= kShortPeriod) block = std::min(block, kBlock / w.in[k].period * w.in[k].period);
+    if (const int64_t period = w.in[k].period; period > 0 && period <= kShortPeriod)
+      block = std::min(block, kBlock / period * period);
   for (size_t k = 0; k < w.inputs; ++k) {
     run.in[k] = buffers[k];
     run.step[k] = w.in[k].period == 1 ? 0 : 1;

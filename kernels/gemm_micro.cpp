@@ -43,7 +43,7 @@ OuterFunction<T> outer_function(int rows, int vecs) {
 template <class T, class Op>
 DotFunction<T> dot_function(int rows, int cols) {
   static constexpr auto table = dot_table<T, Op>(std::make_integer_sequence<int, kMostDotRows<T> * 4>{});
-  return table[size_t((rows - 1) * 4 + (cols * 4 - 1) / dot_cols<T>(rows))];
+  return table[size_t(rows - 1) * 4 + size_t(cols * 4 - 1) / size_t(dot_cols<T>(rows))];
 }
 
 template OuterFunction<float> outer_function<float, MultiplyAdd<float>>(int, int);

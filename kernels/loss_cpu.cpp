@@ -206,7 +206,7 @@ void loss_sum(Cpu, PairLoss loss, double parameter, const View& a, const View& b
         for (int64_t c = begin; c < end; ++c)
           partial[c] = sum_range<T>(f, T(parameter), a, b, c * kChunk, std::min(a.numel, (c + 1) * kChunk));
       });
-      Wide<T> slots[64], sum;
+      Wide<T> slots[64] = {}, sum = 0;
       const auto join = [](const Wide<T>* v, Wide<T>* w, int64_t) { *w += *v; };
       PairwiseCounter<Wide<T>, decltype(join)> counter(join, slots, 1);
       for (int64_t c = 0; c < chunks; ++c) counter.push(partial + c);

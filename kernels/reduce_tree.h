@@ -217,8 +217,9 @@ class PairwiseCounter {
     for (int64_t c = 0; c < width_; ++c) to[c] = T(values[c]);
     for (int k = 0; k < level; ++k) join_(slots_ + k * width_, to, width_);
   }
-  // Of all values pushed, at least one. The counter is used up.
+  // Of all values pushed; zeros if none were. The counter is used up.
   void result(T* out) {
+    if (count_ == 0) return void(std::fill_n(out, width_, T()));
     int level = std::countr_zero(count_);
     std::copy_n(slots_ + level * width_, width_, out);
     for (uint64_t n = count_ >> (level + 1); n; n >>= 1) {

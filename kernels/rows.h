@@ -118,7 +118,7 @@ template <class T, class Leaf>
 Wide<T> tree_sum(int64_t n, const Leaf& leaf) {
   if (n < 1) return 0;
   if (n <= kLeaf) return Wide<T>(leaf_sum(leaf(0, n), n));
-  Wide<T> slots[64], sum;
+  Wide<T> slots[64] = {}, sum = 0;
   const auto join = [](const Wide<T>* a, Wide<T>* b, int64_t) { *b += *a; };
   PairwiseCounter<Wide<T>, decltype(join)> counter(join, slots, 1);
   for (int64_t i = 0; i < n; i += kLeaf) {
