@@ -1,9 +1,12 @@
 #include "tenrec/kernels/pool.h"
 
 #include <algorithm>
+#include <bit>
+#include <cstring>
 
 #include "tenrec/core/error.h"
 #include "tenrec/core/parallel.h"
+#include "tenrec/kernels/reduce_tree.h"
 
 namespace tenrec::kernels {
 namespace {
@@ -37,27 +40,60 @@ bool is_halving(const Windows& w) {
   return true;
 }
 
-template <class T>
-void max_pool_halving(int64_t rows, int64_t cols, int64_t width, const T* x, T* y, int32_t* indices) {
-  for (int64_t i = 0; i < rows; ++i) {
-    const T* top = x + 2 * i * width;
-    const T* bottom = top + width;
-    const auto at = int32_t(2 * i * width);
-    for (int64_t j = 0; j < cols; ++j) {
-      T best = top[2 * j];
-      int32_t place = int32_t(2 * j);
-      const auto take = [&](T value, int32_t where) {
-        const bool better = value > best || value != value;
+// What max_pool takes of a window: the larger, the first of equals, and a NaN before all else.
+template <class V>
+auto is_better(V value, V best) {
+  return (value > best) | ((value != value) & (best == best));
+}
+
+// 16 of them, by the compiler's own vector types: it does not see by itself that the choices need no branches.
+constexpr int kHalvingLanes = 16;
+typedef float Floats __attribute__((vector_size(64)));
+typedef int32_t Ints __attribute__((vector_size(64)));
+
+// The first `count` of 16 floats, and to memory the first of floats or indices.
+TENREC_INLINE Floats load_part(const float* from, int64_t count) {
+  return std::bit_cast<Floats>(detail::load_first(from, int(std::clamp<int64_t>(count, 0, kHalvingLanes))));
+}
+template <class V, class T>
+TENREC_INLINE void store_part(T* to, V v, int64_t count) {
+#if defined(__AVX512F__)
+  __builtin_ia32_storedqusi512_mask(reinterpret_cast<int*>(to), std::bit_cast<Ints>(v), uint16_t((1u << count) - 1));
+#else
+  std::memcpy(to, &v, size_t(count) * sizeof(T));
+#endif
+}
+
+// One row of windows; `x` is their upper row, `at` its place in the plane.
+inline void max_pool_halving_row(int64_t cols, int64_t width, int32_t at, const float* x, float* y, int32_t* indices) {
+  Ints even, odd;
+  for (int k = 0; k < kHalvingLanes; ++k) {
+    even[k] = 2 * k;
+    odd[k] = 2 * k + 1;
+  }
+  for (int64_t j = 0; j < cols; j += kHalvingLanes) {
+    const int64_t count = std::min<int64_t>(kHalvingLanes, cols - j);
+    Floats best{};
+    Ints place{};
+    for (int row = 0; row < 2; ++row) {
+      const float* from = x + row * width + 2 * j;
+      const Floats low = load_part(from, 2 * count), high = load_part(from + kHalvingLanes, 2 * count - kHalvingLanes);
+      for (int col = 0; col < 2; ++col) {
+        const Floats value = __builtin_shuffle(low, high, col ? odd : even);
+        const Ints where = even + int32_t(at + 2 * j + row * width + col);
+        const Ints better = row + col == 0 ? Ints{} == 0 : is_better(value, best);
         best = better ? value : best;
         place = better ? where : place;
-      };
-      take(top[2 * j + 1], int32_t(2 * j + 1));
-      take(bottom[2 * j], int32_t(width + 2 * j));
-      take(bottom[2 * j + 1], int32_t(width + 2 * j + 1));
-      y[i * cols + j] = best;
-      indices[i * cols + j] = at + place;
+      }
     }
+    store_part(y + j, best, count);
+    store_part(indices + j, place, count);
   }
+}
+
+void max_pool_halving(int64_t rows, int64_t cols, int64_t width, const float* x, float* y, int32_t* indices) {
+  for (int64_t i = 0; i < rows; ++i)
+    max_pool_halving_row(cols, width, int32_t(2 * i * width), x + 2 * i * width, y + i * cols, indices + i * cols);
 }
 
 template <class T>
@@ -69,7 +105,7 @@ void max_pool_plane(const Windows& rows, const Windows& cols, const T* x, T* y, 
       for (int64_t r = rows.begin[size_t(i)]; r < rows.end[size_t(i)]; r += rows.step) {
         for (int64_t c = cols.begin[size_t(j)]; c < cols.end[size_t(j)]; c += cols.step) {
           const Wide<T> value = Wide<T>(x[r * cols.size + c]);
-          if (value > best || (value != value && best == best)) {
+          if (is_better(value, best)) {
             best = value;
             place = r * cols.size + c;
           }
@@ -93,7 +129,7 @@ void max_pool(Cpu, DType dtype, int64_t planes, const Windows& rows, const Windo
       for (int64_t p = begin; p < end; ++p) {
         const T* from = static_cast<const T*>(x) + p * area;
         T* to = static_cast<T*>(y) + p * outputs;
-        if constexpr (std::is_floating_point_v<T>) {
+        if constexpr (std::is_same_v<T, float>) {
           if (halving) {
             max_pool_halving(rows.count(), cols.count(), cols.size, from, to, indices + p * outputs);
             continue;
