@@ -46,7 +46,8 @@ SavedSlot make_slot(TensorImpl* impl, size_t which) {
 
 // Atomic, because threads record the same parameters; written once, because they would fight over the cache line.
 void mark_recorded(Storage& storage) {
-  if (!__atomic_load_n(&storage.recorded, __ATOMIC_RELAXED)) __atomic_store_n(&storage.recorded, true, __ATOMIC_RELAXED);
+  if (!__atomic_load_n(&storage.recorded, __ATOMIC_RELAXED))
+    __atomic_store_n(&storage.recorded, true, __ATOMIC_RELAXED);
 }
 
 Edge make_edge(const Tensor& x) {

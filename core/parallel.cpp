@@ -32,6 +32,7 @@ void relax() {
 
 struct Loop {
   int64_t n = 0, grain = 1, chunks = 0;
+  int64_t unit = 1;  // chunks that are handed out together
   const FunctionRef<void(int64_t, int64_t)>* body = nullptr;
 };
 
@@ -60,7 +61,8 @@ class Pool {
     if (!lock) return false;
     start();
     loop_ = loop;
-    next_.store(0, std::memory_order_relaxed);
+    loop_.unit = loop.chunks / (int64_t(1) << 30) + 1;
+    deal();
     error_ = nullptr;
     gate_.fetch_sub(kClosed, std::memory_order_release);
     publish();
@@ -84,6 +86,7 @@ class Pool {
   }
 
   void start() {
+    if (int(hands_.size()) != threads()) hands_ = std::vector<Hand>(size_t(threads()));
     while (int(workers_.size()) < threads() - 1) {
       const int index = int(workers_.size()) + 1;
       workers_.emplace_back([this, index, seen = generation_.load()] { serve(index, seen); });
@@ -136,16 +139,44 @@ class Pool {
     sleepers_.fetch_sub(1, std::memory_order_seq_cst);
   }
 
+  // Each thread has a hand of neighbouring chunks, the same in every loop of as many, so that it finds in its cache
+  // what it wrote in the loop before. It plays from the front; who has nothing left takes from the back of the next
+  // hand.
+  struct alignas(64) Hand {
+    std::atomic<uint64_t> range{0};  // first and end, 32 bits each, in units of Loop::unit chunks
+
+    void deal(uint64_t first, uint64_t end) { range.store(first << 32 | end, std::memory_order_relaxed); }
+    int64_t take(bool from_front) {
+      uint64_t now = range.load(std::memory_order_relaxed);
+      while (now >> 32 < uint32_t(now)) {
+        const uint64_t next = from_front ? now + (uint64_t(1) << 32) : now - 1;
+        if (range.compare_exchange_weak(now, next, std::memory_order_relaxed))
+          return int64_t(from_front ? now >> 32 : uint32_t(next));
+      }
+      return -1;
+    }
+  };
+
+  void deal() {
+    const auto hands = uint64_t(hands_.size()), units = uint64_t((loop_.chunks + loop_.unit - 1) / loop_.unit);
+    for (uint64_t t = 0; t < hands; ++t) hands_[t].deal(units * t / hands, units * (t + 1) / hands);
+  }
+
+  void play(Hand& hand, bool own) {
+    for (int64_t u; (u = hand.take(own)) >= 0;)
+      for (int64_t i = u * loop_.unit; i < std::min(loop_.chunks, (u + 1) * loop_.unit); ++i)
+        (*loop_.body)(i * loop_.grain, std::min(loop_.n, (i + 1) * loop_.grain));
+  }
+
   void work(int index) {
     const int outer_index = this_thread_index;
     this_thread_index = index;
     inside_loop = true;
+    const size_t hands = hands_.size();
     try {
-      for (int64_t i; (i = next_.fetch_add(1, std::memory_order_relaxed)) < loop_.chunks;) {
-        (*loop_.body)(i * loop_.grain, std::min(loop_.n, (i + 1) * loop_.grain));
-      }
+      for (size_t k = 0; k < hands; ++k) play(hands_[(size_t(index) + k) % hands], k == 0);
     } catch (...) {
-      next_.store(loop_.chunks, std::memory_order_relaxed);  // the rest is not started
+      for (Hand& hand : hands_) hand.deal(0, 0);  // the rest is not started
       std::lock_guard lock(error_mutex_);
       if (!error_) error_ = std::current_exception();
     }
@@ -159,8 +190,8 @@ class Pool {
   std::atomic<int> threads_{1}, gate_{kClosed}, sleepers_{0};
   std::atomic<bool> stopping_{false};
   alignas(64) std::atomic<uint64_t> generation_{0};
-  alignas(64) std::atomic<int64_t> next_{0};
-  Loop loop_;
+  alignas(64) Loop loop_;
+  std::vector<Hand> hands_;
   std::exception_ptr error_;
 };
 
@@ -181,7 +212,7 @@ void parallel_for(int64_t n, int64_t grain, FunctionRef<void(int64_t, int64_t)> 
   if (n <= 0) return;
   grain = std::max<int64_t>(grain, 1);
   const int64_t chunks = (n + grain - 1) / grain;
-  if (chunks > 1 && !inside_loop && num_threads() > 1 && Pool::instance().try_run({n, grain, chunks, &body})) return;
+  if (chunks > 1 && !inside_loop && num_threads() > 1 && Pool::instance().try_run({n, grain, chunks, 1, &body})) return;
   for (int64_t i = 0; i < chunks; ++i) body(i * grain, std::min(n, (i + 1) * grain));
 }
 

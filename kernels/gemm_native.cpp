@@ -35,24 +35,23 @@ struct Right {
 // Packs the block [p, p + steps) of k, columns [j, j + cols), as panels one after the other: rows of whole vectors,
 // zeros behind. Rows are read from end to end, which is what the processor's prefetching expects.
 template <class T>
-void pack_panels(const Right<T>& right, int64_t p, int64_t steps, int64_t j, int64_t cols, T* to) {
+void pack_panels(const Right<T>& right, int64_t p, int64_t steps, int64_t j, int64_t cols, int64_t panel, T* to) {
   using P = NativePack<T>;
   constexpr int kW = kWidth<T>;
   if (right.turned) {
-    for (int64_t first = 0; first < cols; first += kPanel<T>) {
-      const int64_t some = std::min(kPanel<T>, cols - first);
+    for (int64_t first = 0; first < cols; first += panel) {
+      const int64_t some = std::min(panel, cols - first);
       transpose_matrix<T, true>(right.data + (j + first) * right.stride + p, right.stride, some, steps,
                                 to + first * steps, round_up(some, kW));
     }
     return;
   }
-  const int64_t full = cols / kPanel<T> * kPanel<T>, rest_vecs = ceil_div(cols - full, kW);
+  const int64_t full = cols / panel * panel, rest_vecs = ceil_div(cols - full, kW);
   const micro::Lanes<T> last(int(cols - full - std::max<int64_t>(0, rest_vecs - 1) * kW));
   for (int64_t q = 0; q < steps; ++q) {
     const T* from = right.data + (p + q) * right.stride + j;
-    for (int64_t first = 0; first < full; first += kPanel<T>)
-      for (int64_t v = 0; v < kPanel<T>; v += kW)
-        P::load(from + first + v).store(to + first * steps + q * kPanel<T> + v);
+    for (int64_t first = 0; first < full; first += panel)
+      for (int64_t v = 0; v < panel; v += kW) P::load(from + first + v).store(to + first * steps + q * panel + v);
     for (int64_t v = 0; v < rest_vecs; ++v) {
       T* out = to + full * steps + (q * rest_vecs + v) * kW;
       (v + 1 < rest_vecs ? P::load(from + full + v * kW) : last.load(from + full + v * kW)).store(out);
@@ -154,6 +153,8 @@ void outer_product(int64_t m, int64_t n, int64_t k, const Left<T>& left, const R
     return row_product<T, Op>(n, k, left, right.data, right.stride, c, finish);
   const Parts depth = depth_parts<T>(k), rows(m, kRows);
   const bool pack = !right.packed && wants_packing<T>(m, right.turned, right.stride);
+  // Two and two vectors are better than three and one.
+  const int64_t panel = pack && kPanel<T> == 3 * kW && ceil_div(n, kW) == 4 ? 2 * kW : kPanel<T>;
   const bool copy_left =
       n >= 192 && bad_stride<T>(left.step == 1 ? left.row : left.step) && (left.step == 1 || left.row == 1);
   const LeftCopy<T> copy(left, rows, depth.size(0));
@@ -162,7 +163,7 @@ void outer_product(int64_t m, int64_t n, int64_t k, const Left<T>& left, const R
   T* left_copy = copy_left ? scratch.get<T>(copy.size()) : nullptr;
   for (int64_t d = 0; d < depth.count(); ++d) {
     const int64_t p = depth.begin(d), steps = k ? depth.size(d) : 0;
-    if (pack) pack_panels(right, p, steps, 0, n, own);
+    if (pack) pack_panels(right, p, steps, 0, n, panel, own);
     if (copy_left) copy.fill(left, rows, p, steps, left_copy);
     const T* panels = pack           ? own
                       : right.packed ? right.packed + p * right.packed_cols + right.packed_first * steps
@@ -188,7 +189,7 @@ void outer_product(int64_t m, int64_t n, int64_t k, const Left<T>& left, const R
       args.a_step = block.step;
       for (int64_t j = 0, cols = 0; j < n; j += cols) {
         const int64_t left_vecs = ceil_div(n - j, kW);
-        const int vecs = panels ? int(std::min<int64_t>(micro::kVecs, left_vecs)) : micro::tile_vecs(count, left_vecs);
+        const int vecs = panels ? int(std::min(panel / kW, left_vecs)) : micro::tile_vecs(count, left_vecs);
         cols = std::min<int64_t>(vecs * kW, n - j);
         args.b = panels ? panels + j * steps : right.data + p * right.stride + j;
         if (panels) args.b_step = vecs * kW;
@@ -292,7 +293,7 @@ void gemm_pack(const GemmPlan& plan, const GemmShape& s, int64_t part, const T* 
   const Parts depth = depth_parts<T>(s.k);
   for (int64_t d = 0; s.k > 0 && d < depth.count(); ++d) {
     const int64_t p = depth.begin(d), steps = depth.size(d), j = part * kPackCols<T>;
-    pack_panels(right, p, steps, j, std::min(kPackCols<T>, n - j), packed + p * cols + j * steps);
+    pack_panels(right, p, steps, j, std::min(kPackCols<T>, n - j), kPanel<T>, packed + p * cols + j * steps);
   }
 }
 

@@ -31,7 +31,11 @@ struct GemmPlan {
 
   int64_t tiles() const { return row_tiles * col_tiles; }
   GemmArea area(const GemmShape& s, int64_t tile) const {
-    const int64_t i = tile / col_tiles * tile_m, j = tile % col_tiles * tile_n;
+    // x W^T goes down the columns of C, which are the rows of W: neighbouring tiles, and with them a thread, keep to a
+    // part of W, as they do in its gradient and in the optimizer.
+    const bool by_cols = s.trans_b && !s.trans_a;
+    const int64_t i = (by_cols ? tile % row_tiles : tile / col_tiles) * tile_m;
+    const int64_t j = (by_cols ? tile / row_tiles : tile % col_tiles) * tile_n;
     return {i, j, std::min(tile_m, s.m - i), std::min(tile_n, s.n - j)};
   }
 };

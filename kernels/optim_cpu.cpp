@@ -2,7 +2,6 @@
 // bound by memory, so everything is done while an element is in a register.
 #include <algorithm>
 #include <cmath>
-#include <vector>
 
 #include "tenrec/core/parallel.h"
 #include "tenrec/kernels/optim.h"
@@ -11,7 +10,7 @@
 namespace tenrec::kernels {
 namespace {
 
-constexpr int64_t kChunk = 16384;
+constexpr int64_t kChunk = 16384, kLine = 16;
 
 // Parameters as S in memory, arithmetic and state in T; f32 and f64 go by packs.
 template <class S, class T, int kStates, class Update>
@@ -56,22 +55,13 @@ void run(DType dtype, std::span<const OptimTensor> tensors, const Update& update
   };
   int64_t total = 0;
   for (const OptimTensor& t : tensors) total += t.numel;
-  if (total <= kChunk) {
-    for (const OptimTensor& t : tensors) range(t, 0, t.numel);
-    return;
-  }
-  struct Piece {
-    const OptimTensor* tensor;
-    int64_t begin;
-  };
-  std::vector<Piece> pieces;
-  for (const OptimTensor& t : tensors)
-    for (int64_t begin = 0; begin < t.numel; begin += kChunk) pieces.push_back({&t, begin});
-  parallel_for(int64_t(pieces.size()), 1, [&](int64_t first, int64_t last) {
-    for (int64_t i = first; i < last; ++i) {
-      const Piece& piece = pieces[size_t(i)];
-      range(*piece.tensor, piece.begin, std::min(piece.begin + kChunk, piece.tensor->numel));
-    }
+  // A chunk is the same part of every tensor: a thread then updates the rows of a weight that it multiplies by.
+  const int64_t chunks = std::clamp<int64_t>(total / kChunk, 1, 64);
+  parallel_for(chunks, 1, [&](int64_t chunk, int64_t) {
+    const auto bound = [&](const OptimTensor& t, int64_t c) {
+      return c == chunks ? t.numel : t.numel / kLine * c / chunks * kLine;
+    };
+    for (const OptimTensor& t : tensors) range(t, bound(t, chunk), bound(t, chunk + 1));
   });
 }
 
