@@ -4,7 +4,7 @@
 lanes=(release asan tsan package checks)
 full_lanes=(portable asan_full tsan_full tidy_all)
 
-# The whole suite; what multiplies matrices runs once more with Eigen in place of oneDNN.
+# The whole suite; what multiplies matrices runs with each of the three back ends.
 lane_release() {
   build_release
   run_ctest release

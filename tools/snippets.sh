@@ -12,7 +12,7 @@ cd "$root"
 awk -v dir="$scratch" '
   /^```cpp$/ { page = FILENAME; gsub("[/.]", "_", page); file = dir "/" page "_" FNR ".cpp"; next }
   /^```$/ && file { close(file); file = ""; next }
-  file { print > file }' README.md CONTRIBUTING.md docs/*.md
+  file { print > file }' README.md CONTRIBUTING.md docs/*.md autograd/README.md kernels/README.md
 read -r -a libraries < <(PKG_CONFIG_PATH="$build" pkg-config --static --libs-only-l tenrec)
 count=0 bad=0
 for file in "$scratch"/*.cpp; do
