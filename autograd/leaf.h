@@ -46,7 +46,8 @@ struct Leaf {
 Leaf& leaf_of(TensorImpl& impl);
 // Null if there is none.
 inline Leaf* find_leaf(const TensorImpl& impl) {
-  return impl.autograd && !impl.has_node ? static_cast<Leaf*>(impl.autograd) : nullptr;
+  if (impl.has_node) return nullptr;
+  return static_cast<Leaf*>(__atomic_load_n(&impl.autograd, __ATOMIC_ACQUIRE));  // another pass may be making it
 }
 
 }  // namespace tenrec::detail

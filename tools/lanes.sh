@@ -113,7 +113,8 @@ run_ctest() {
   local out="$logs/ctest-$1.txt" failed total launch=()
   # TSan cannot place its shadow when the kernel spreads addresses widely.
   if [ "$1" = tsan ] && setarch -R true 2>/dev/null; then launch=(setarch -R); fi
-  ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1:strict_string_checks=1 \
+  # A size beyond its limit is an allocation that fails, as without it, and not a report.
+  ASAN_OPTIONS=allocator_may_return_null=1:detect_leaks=1:detect_stack_use_after_return=1:strict_string_checks=1 \
   UBSAN_OPTIONS=print_stacktrace=1 TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1 \
     "${launch[@]}" ctest --test-dir "$root/build/$1" -j "$(jobs)" --output-on-failure --no-tests=error "${@:2}" |
     tee "$out" || true
