@@ -248,6 +248,31 @@ const int32_t* tap_offsets_by_rows(Scratch& scratch, const Pass& p, const View& 
   return offsets;
 }
 
+// Rows [first, last) of the kernel that read something of the image from one of the rows [top, bottom] of y.
+std::pair<int64_t, int64_t> kernel_rows(const Pass& p, int64_t top, int64_t bottom) {
+  int64_t first = 0, last = p.kh;
+  while (first < p.kh && bottom * p.stride_h - p.pad_h + first * p.dil_h < 0) ++first;
+  while (last > first && top * p.stride_h - p.pad_h + (last - 1) * p.dil_h >= p.h) --last;
+  return {first, last};
+}
+
+// The vectors of an image in tiles of at most `most`: fewer where that leaves out more rows of padding.
+Parts pixel_tiles(const Pass& p, int64_t most) {
+  constexpr int64_t kStart = 6;  // what a tile costs beside its multiply-adds, in those of one channel
+  const int64_t row_vecs = ceil_div(p.out_w, kW), vecs = p.out_h * row_vecs;
+  int64_t best = most, least = std::numeric_limits<int64_t>::max();
+  for (int64_t size = most; size >= 1; --size) {
+    const Parts tiles(vecs, size);
+    int64_t cost = 0;
+    for (int64_t t = 0; t < tiles.count(); ++t) {
+      const auto [first, last] = kernel_rows(p, tiles.begin(t) / row_vecs, (tiles.end(t) - 1) / row_vecs);
+      cost += tiles.size(t) * (last - first) * p.c_in * p.kw + kStart;
+    }
+    if (cost < least) best = size, least = cost;
+  }
+  return Parts(vecs, best);
+}
+
 // Vectors along the pixels of rows: several rows of y at a time, in blocks of channels.
 void forward_pixels(const Pass& p, const float* x, const float* weight, const float* bias, float* y) {
   Scratch shared;
@@ -255,7 +280,7 @@ void forward_pixels(const Pass& p, const float* x, const float* weight, const fl
   const float* filters = filters_by_rows(shared, p, weight);
   const Parts blocks(p.c_out, kRows);
   const int64_t row_vecs = ceil_div(p.out_w, kW);
-  const Parts tiles(p.out_h * row_vecs, micro::pixel_vecs(int(blocks.size(0))));
+  const Parts tiles = pixel_tiles(p, micro::pixel_vecs(int(blocks.size(0))));
   parallel_for(p.n * p.groups, 1, [&](int64_t begin, int64_t end) {
     Scratch scratch;
     ViewLoader loader(scratch, p, true);
@@ -263,11 +288,7 @@ void forward_pixels(const Pass& p, const float* x, const float* weight, const fl
       const int64_t g = i % p.groups;
       const View view = loader(p, x + i * p.c_in * p.h * p.w);
       for (int64_t t = 0; t < tiles.count(); ++t) {
-        const int64_t top = tiles.begin(t) / row_vecs, bottom = (tiles.end(t) - 1) / row_vecs;
-        // Rows of the kernel that read something of the image from one of the tile's rows.
-        int64_t first_row = 0, last_row = p.kh;
-        while (first_row < p.kh && bottom * p.stride_h - p.pad_h + first_row * p.dil_h < 0) ++first_row;
-        while (last_row > first_row && top * p.stride_h - p.pad_h + (last_row - 1) * p.dil_h >= p.h) --last_row;
+        const auto [first_row, last_row] = kernel_rows(p, tiles.begin(t) / row_vecs, (tiles.end(t) - 1) / row_vecs);
         const int64_t skip = first_row * p.c_in * p.kw;
         micro::PixelArgs args{};
         args.k = (last_row - first_row) * p.c_in * p.kw;

@@ -21,9 +21,17 @@ struct Windows {
 // maximum within its plane; the first of equals, and a NaN beats everything.
 void max_pool(Cpu, DType dtype, int64_t planes, const Windows& rows, const Windows& cols, const void* x, void* y,
               int32_t* indices);
-// dx = 0, then dx[indices] += dy. `area` is rows.size * cols.size, `outputs` the places of one plane of dy.
-void pool_scatter(Cpu, DType dtype, int64_t planes, int64_t area, int64_t outputs, const void* dy,
-                  const int32_t* indices, void* dx);
+// A plane of x and of y. `halving`: the windows are "kernel 2, stride 2" without padding, by far the most common.
+struct PooledPlane {
+  int64_t rows, cols, out_rows, out_cols;
+  bool halving;
+  int64_t area() const { return rows * cols; }
+  int64_t outputs() const { return out_rows * out_cols; }
+};
+bool is_halving(const Windows& rows, const Windows& cols);
+// dx = 0, then dx[indices] += dy.
+void pool_scatter(Cpu, DType dtype, int64_t planes, const PooledPlane& plane, const void* dy, const int32_t* indices,
+                  void* dx);
 // y = x[indices], the transpose of pool_scatter.
 void pool_gather(Cpu, DType dtype, int64_t planes, int64_t area, int64_t outputs, const void* x, const int32_t* indices,
                  void* y);

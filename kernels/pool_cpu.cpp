@@ -32,7 +32,6 @@ void visit_floating(DType dtype, F&& f) {
 
 int64_t planes_per_chunk(int64_t area) { return std::max<int64_t>(1, 16384 / std::max<int64_t>(area, 1)); }
 
-// The windows of "kernel 2, stride 2" without padding, by far the most common: two rows side by side, no inner loops.
 bool is_halving(const Windows& w) {
   if (w.step != 1) return false;
   for (int64_t i = 0; i < w.count(); ++i)
@@ -51,9 +50,15 @@ constexpr int kHalvingLanes = 16;
 typedef float Floats __attribute__((vector_size(64)));
 typedef int32_t Ints __attribute__((vector_size(64)));
 
-// The first `count` of 16 floats, and to memory the first of floats or indices.
-TENREC_INLINE Floats load_part(const float* from, int64_t count) {
-  return std::bit_cast<Floats>(detail::load_first(from, int(std::clamp<int64_t>(count, 0, kHalvingLanes))));
+// 16 floats or, where memory ends before, the first `room` of them; and to memory the first `count` of floats or
+// indices. (To store whole vectors and let the next row overwrite what is too much was slower.)
+TENREC_INLINE Floats load_part(const float* from, int64_t room) {
+  if (room >= kHalvingLanes) {
+    Floats v;
+    std::memcpy(&v, from, sizeof v);
+    return v;
+  }
+  return std::bit_cast<Floats>(detail::load_first(from, int(std::max<int64_t>(room, 0))));
 }
 template <class V, class T>
 TENREC_INLINE void store_part(T* to, V v, int64_t count) {
@@ -64,36 +69,51 @@ TENREC_INLINE void store_part(T* to, V v, int64_t count) {
 #endif
 }
 
-// One row of windows; `x` is their upper row, `at` its place in the plane.
-inline void max_pool_halving_row(int64_t cols, int64_t width, int32_t at, const float* x, float* y, int32_t* indices) {
-  Ints even, odd;
-  for (int k = 0; k < kHalvingLanes; ++k) {
-    even[k] = 2 * k;
-    odd[k] = 2 * k + 1;
-  }
-  for (int64_t j = 0; j < cols; j += kHalvingLanes) {
-    const int64_t count = std::min<int64_t>(kHalvingLanes, cols - j);
-    Floats best{};
-    Ints place{};
-    for (int row = 0; row < 2; ++row) {
-      const float* from = x + row * width + 2 * j;
-      const Floats low = load_part(from, 2 * count), high = load_part(from + kHalvingLanes, 2 * count - kHalvingLanes);
-      for (int col = 0; col < 2; ++col) {
-        const Floats value = __builtin_shuffle(low, high, col ? odd : even);
-        const Ints where = even + int32_t(at + 2 * j + row * width + col);
-        const Ints better = row + col == 0 ? Ints{} == 0 : is_better(value, best);
-        best = better ? value : best;
-        place = better ? where : place;
+constexpr Ints kEven = {0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30};
+constexpr Ints kPairs = {0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23};  // the first halves of two, in turns
+
+// A plane of windows.
+void max_pool_halving(const PooledPlane& p, const float* x, float* y, int32_t* indices) {
+  for (int64_t i = 0; i < p.out_rows; ++i) {
+    for (int64_t j = 0; j < p.out_cols; j += kHalvingLanes) {
+      Floats best{};
+      Ints place{};
+      for (int row = 0; row < 2; ++row) {
+        const int64_t at = (2 * i + row) * p.cols + 2 * j, room = p.area() - at;
+        const Floats low = load_part(x + at, room), high = load_part(x + at + kHalvingLanes, room - kHalvingLanes);
+        for (int col = 0; col < 2; ++col) {
+          const Floats value = __builtin_shuffle(low, high, kEven + col);
+          const Ints better = row + col == 0 ? Ints{} == 0 : is_better(value, best);
+          best = better ? value : best;
+          place = better ? kEven + int32_t(at + col) : place;
+        }
       }
+      const int64_t to = i * p.out_cols + j, count = std::min<int64_t>(kHalvingLanes, p.out_cols - j);
+      store_part(y + to, best, count);
+      store_part(indices + to, place, count);
     }
-    store_part(y + j, best, count);
-    store_part(indices + j, place, count);
   }
 }
 
-void max_pool_halving(int64_t rows, int64_t cols, int64_t width, const float* x, float* y, int32_t* indices) {
-  for (int64_t i = 0; i < rows; ++i)
-    max_pool_halving_row(cols, width, int32_t(2 * i * width), x + 2 * i * width, y + i * cols, indices + i * cols);
+// Its transpose: each of dy goes to one of the four places of its window, the others become 0.
+void scatter_halving(const PooledPlane& p, const float* dy, const int32_t* indices, float* dx) {
+  for (int64_t i = 0; i < p.out_rows; ++i) {
+    for (int64_t row = 2 * i; row < 2 * i + 2; ++row) {
+      for (int64_t j = 0; j < p.out_cols; j += kHalvingLanes) {
+        const int64_t from = i * p.out_cols + j, count = std::min<int64_t>(kHalvingLanes, p.out_cols - j);
+        const int64_t at = row * p.cols + 2 * j, room = p.outputs() - from;
+        const Floats value = load_part(dy + from, room) + Floats{};  // 0 + dy: no -0, as where windows overlap
+        const auto place = std::bit_cast<Ints>(load_part(reinterpret_cast<const float*>(indices + from), room));
+        const Ints first = kEven + int32_t(at);
+        const Floats left = place == first ? value : Floats{}, right = place == first + 1 ? value : Floats{};
+        store_part(dx + at, __builtin_shuffle(left, right, kPairs), std::min<int64_t>(2 * count, kHalvingLanes));
+        if (2 * count > kHalvingLanes)
+          store_part(dx + at + kHalvingLanes, __builtin_shuffle(left, right, kPairs + 8), 2 * count - kHalvingLanes);
+      }
+      if (p.cols > 2 * p.out_cols) std::fill(dx + row * p.cols + 2 * p.out_cols, dx + (row + 1) * p.cols, 0.0f);
+    }
+  }
+  std::fill(dx + 2 * p.out_rows * p.cols, dx + p.area(), 0.0f);
 }
 
 template <class T>
@@ -119,10 +139,12 @@ void max_pool_plane(const Windows& rows, const Windows& cols, const T* x, T* y, 
 
 }  // namespace
 
+bool is_halving(const Windows& rows, const Windows& cols) { return is_halving(rows) && is_halving(cols); }
+
 void max_pool(Cpu, DType dtype, int64_t planes, const Windows& rows, const Windows& cols, const void* x, void* y,
               int32_t* indices) {
   const int64_t area = rows.size * cols.size, outputs = rows.count() * cols.count();
-  const bool halving = is_halving(rows) && is_halving(cols);
+  const PooledPlane plane{rows.size, cols.size, rows.count(), cols.count(), is_halving(rows, cols)};
   visit_floating(dtype, [&](auto zero) {
     using T = decltype(zero);
     parallel_for(planes, planes_per_chunk(area), [&](int64_t begin, int64_t end) {
@@ -130,8 +152,8 @@ void max_pool(Cpu, DType dtype, int64_t planes, const Windows& rows, const Windo
         const T* from = static_cast<const T*>(x) + p * area;
         T* to = static_cast<T*>(y) + p * outputs;
         if constexpr (std::is_same_v<T, float>) {
-          if (halving) {
-            max_pool_halving(rows.count(), cols.count(), cols.size, from, to, indices + p * outputs);
+          if (plane.halving) {
+            max_pool_halving(plane, from, to, indices + p * outputs);
             continue;
           }
         }
@@ -141,8 +163,9 @@ void max_pool(Cpu, DType dtype, int64_t planes, const Windows& rows, const Windo
   });
 }
 
-void pool_scatter(Cpu, DType dtype, int64_t planes, int64_t area, int64_t outputs, const void* dy,
-                  const int32_t* indices, void* dx) {
+void pool_scatter(Cpu, DType dtype, int64_t planes, const PooledPlane& plane, const void* dy, const int32_t* indices,
+                  void* dx) {
+  const int64_t area = plane.area(), outputs = plane.outputs();
   visit_floating(dtype, [&](auto zero) {
     using T = decltype(zero);
     parallel_for(planes, planes_per_chunk(area), [&](int64_t begin, int64_t end) {
@@ -151,6 +174,12 @@ void pool_scatter(Cpu, DType dtype, int64_t planes, int64_t area, int64_t output
         const T* from = static_cast<const T*>(dy) + p * outputs;
         const int32_t* place = indices + p * outputs;
         T* to = static_cast<T*>(dx) + p * area;
+        if constexpr (std::is_same_v<T, float>) {
+          if (plane.halving) {
+            scatter_halving(plane, from, place, to);
+            continue;
+          }
+        }
         if constexpr (std::is_class_v<T>) {  // overlapping windows are summed in f32 and rounded once
           std::fill(wide.begin(), wide.end(), 0.0f);
           for (int64_t i = 0; i < outputs; ++i) wide[size_t(place[i])] += float(from[i]);

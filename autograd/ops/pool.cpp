@@ -69,23 +69,26 @@ int64_t planes_of(const Shape& s) {
   return n;
 }
 
-Tensor pool_gather(const Tensor& x, const Tensor& indices);
+Tensor pool_gather(const Tensor& x, const Tensor& indices, bool halving);
 
 // dy put back to where the maxima came from; windows that overlap add up.
-Tensor pool_scatter(const Tensor& dy, const Tensor& indices, const Shape& x_shape) {
+Tensor pool_scatter(const Tensor& dy, const Tensor& indices, const Shape& x_shape, bool halving) {
+  const Shape& y_shape = indices.shape();
+  const kernels::PooledPlane plane{x_shape[x_shape.ndim() - 2], x_shape[x_shape.ndim() - 1],
+                                   y_shape[y_shape.ndim() - 2], y_shape[y_shape.ndim() - 1], halving};
   const Tensor dyc = contiguous(dy.detach());
   Tensor dx = detail::empty_of(x_shape, dy.dtype(), dy.device());
   dispatch("max_pool2d_grad", dy.device(), [&](auto device) {
-    kernels::pool_scatter(device, dy.dtype(), planes_of(x_shape), area_of(x_shape), area_of(dy.shape()), dyc.data_ptr(),
-                          indices.data<int32_t>(), dx.data_ptr());
+    kernels::pool_scatter(device, dy.dtype(), planes_of(x_shape), plane, dyc.data_ptr(), indices.data<int32_t>(),
+                          dx.data_ptr());
   });
   return record("max_pool2d_grad", {dy, indices}, std::move(dx), save_input(1),
-                [](const Saved& s, const Tensor& ddx, Needs) {
-                  return Grads{pool_gather(ddx, s.input(1)), Tensor()};
+                [halving](const Saved& s, const Tensor& ddx, Needs) {
+                  return Grads{pool_gather(ddx, s.input(1), halving), Tensor()};
                 });
 }
 
-Tensor pool_gather(const Tensor& x, const Tensor& indices) {
+Tensor pool_gather(const Tensor& x, const Tensor& indices, bool halving) {
   const Tensor xc = contiguous(x.detach());
   Tensor y = detail::empty_of(indices.shape(), x.dtype(), x.device());
   dispatch("max_pool2d_gather", x.device(), [&](auto device) {
@@ -93,8 +96,8 @@ Tensor pool_gather(const Tensor& x, const Tensor& indices) {
                          xc.data_ptr(), indices.data<int32_t>(), y.data_ptr());
   });
   return record("max_pool2d_gather", {x, indices}, std::move(y), save_input(1),
-                [shape = x.shape()](const Saved& s, const Tensor& dy, Needs) {
-                  return Grads{pool_scatter(dy, s.input(1), shape), Tensor()};
+                [shape = x.shape(), halving](const Saved& s, const Tensor& dy, Needs) {
+                  return Grads{pool_scatter(dy, s.input(1), shape, halving), Tensor()};
                 });
 }
 
@@ -107,8 +110,8 @@ std::pair<Tensor, Tensor> max_pool(const Tensor& x, const Windows& rows, const W
                       indices.data<int32_t>());
   });
   y = record("max_pool2d", {x, indices}, std::move(y), save_input(1),
-             [from = x.shape()](const Saved& s, const Tensor& dy, Needs) {
-               return Grads{pool_scatter(dy, s.input(1), from), Tensor()};
+             [from = x.shape(), halving = kernels::is_halving(rows, cols)](const Saved& s, const Tensor& dy, Needs) {
+               return Grads{pool_scatter(dy, s.input(1), from, halving), Tensor()};
              });
   return {y, indices};
 }

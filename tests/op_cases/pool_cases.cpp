@@ -124,6 +124,16 @@ void add_pool_cases(const Add& add) {
                 "floating dtype"}},
        .bench = image_bench(1)});
   add({.op = "max_pool2d",
+       .variant = "several vectors and a rest, odd sides",
+       .inputs = {distinct({2, 1, 3, 77})},
+       .f = one([](const Tensor& x) { return max_pool2d(x, 2); }),
+       .reference =
+           [](std::span<const Array> in) {
+             return std::vector<Array>{pool_reference(in[0], {2, 2, 0, 1}, {2, 2, 0, 1}, largest)};
+           },
+       .kinked = true,
+       .order = 1});
+  add({.op = "max_pool2d",
        .variant = "odd size, rest dropped",
        .inputs = {distinct({1, 2, 5, 7})},
        .f = one([](const Tensor& x) { return max_pool2d(x, 2); }),
