@@ -134,7 +134,8 @@ def compare(workload, ours, peer, by_hand, ceilings, args):
     row = {"workload": workload, "ours_us": None, "peer_default_us": None, "peer_best_us": None, "ratio": None,
            "limit_us": limit, "limit_kind": bound, "losses_agree": agree,
            "worst_loss_difference": worst_difference(mine["losses"], theirs["losses"]),
-           "flops": mine["flops"], "bytes": mine["bytes"]}
+           "flops": mine["flops"], "bytes": mine["bytes"],
+           "ours_rss_mb": mine["peak_rss_mb"], "peer_rss_mb": theirs["peak_rss_mb"]}
     if not agree:
         return row
     single = Config(ours.program, "1T", ["--threads", "1"])
@@ -165,7 +166,8 @@ def format_row(row):
     return (f"{name:<9} {row['ours_us']:>10.4g} {row['ours_1t_us']:>10.4g} {row['peer_default_us']:>12.4g} "
             f"{row['peer_best_us']:>10.4g} {row['ratio']:>6.2f} {f'{low:.2f}-{high:.2f}':>11} "
             f"{spreads:>11} {limit} {row['limit_share']:>6.1%}  "
-            f"{row['worst_loss_difference']:.0e}   {row['peer_best_setting']} ({row['limit_kind']})")
+            f"{row['worst_loss_difference']:.0e}   {row['peer_best_setting']} ({row['limit_kind']}); "
+            f"{row['ours_rss_mb']:.0f} of {row['peer_rss_mb']:.0f} MB")
 
 
 def parse_args():

@@ -20,7 +20,7 @@ struct Recipe {
   int64_t batch_size = 64;
 };
 Recipe recipe(const std::string& model, bool real_data) {
-  if (model == "mlp") return {10, 4e-3, 128};
+  if (model == "mlp" || model == "linear") return {10, 4e-3, 128};
   if (model == "lenet") return {5, 4e-3};
   return {real_data ? 5 : 1, 2e-3};
 }
@@ -28,6 +28,7 @@ Recipe recipe(const std::string& model, bool real_data) {
 AnyModule make_model(const std::string& name) {
   if (name == "mlp") return mlp();
   if (name == "lenet") return lenet();
+  if (name == "linear") return examples::linear();
   return Cnn();
 }
 
@@ -60,7 +61,7 @@ int main(int argc, char** argv) {
   int64_t train_size = -1;
   bool fashion = false;
   add_common_flags(app, flags);
-  app.add_option("--model", name, "cnn, lenet or mlp")->check(CLI::IsMember({"cnn", "lenet", "mlp"}));
+  app.add_option("--model", name, "cnn, lenet, mlp or linear")->check(CLI::IsMember({"cnn", "lenet", "mlp", "linear"}));
   app.add_option("--picture", picture, "PNG of wrongly classified digits");
   app.add_option("--train-size", train_size, "Use only the first examples of the procedural digits");
   app.add_flag("--fashion", fashion, "--data holds Fashion-MNIST");
@@ -86,7 +87,7 @@ int main(int argc, char** argv) {
                           .shuffle = true,
                           .seed = flags.seed};
     // Digits moved by up to two pixels: without it the convolutional networks learn the training set by heart.
-    if (real && name != "mlp") options.transform = random_crop(2, (0 - 0.1307f) / 0.3081f);
+    if (real && (name == "cnn" || name == "lenet")) options.transform = random_crop(2, (0 - 0.1307f) / 0.3081f);
     DataLoader train_data(open(Split::train), options);
     DataLoader test_data(test_set, {.batch_size = 500});
     const AnyModule boxed = make_model(name);

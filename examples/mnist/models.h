@@ -1,4 +1,4 @@
-// The three networks of the MNIST example. Images [n, 1, 28, 28] to logits [n, 10].
+// The networks of the MNIST example. Images [n, 1, 28, 28] to logits [n, 10].
 #pragma once
 
 #include "tenrec/tenrec.h"
@@ -41,5 +41,8 @@ inline tenrec::Sequential mlp() {
   using namespace tenrec;
   return Sequential(Flatten(), Linear(784, 128), ReLU(), Linear(128, 10));
 }
+
+// What the procedural digits must not yield to.
+inline tenrec::Sequential linear() { return tenrec::Sequential(tenrec::Flatten(), tenrec::Linear(784, 10)); }
 
 }  // namespace examples
