@@ -9,6 +9,7 @@
 #include <set>
 
 #include "op_cases/op_case.h"
+#include "support/reliability_row.h"
 #include "tenrec/autograd/gradcheck.h"
 #include "tenrec/autograd/ops_seen.h"
 #include "tenrec/autograd/tape.h"
@@ -54,9 +55,25 @@ double error_of(double got, double expected) {
   return std::abs(got - expected) / std::max(1.0, std::abs(expected));
 }
 
+// The rows of the reliability programme that the table stands for.
+int row_of(std::string_view what) {
+  constexpr std::pair<std::string_view, int> rows[] = {
+      {"gradcheck", 1}, {"gradgradcheck", 2}, {"f32_gradient", 3}, {"layouts", 13}, {"threads", 15}};
+  for (const auto& [name, row] : rows)
+    if (name == what) return row;
+  return 0;
+}
+
 // The number of checks may not fall: tests/fixtures/check_counts.txt holds what a run must reach.
 void expect_count(const char* what, int64_t count) {
   std::printf("checks %s %lld\n", what, static_cast<long long>(count));
+  const ::testing::TestInfo* test = ::testing::UnitTest::GetInstance()->current_test_info();
+  const int64_t failed = test->result()->total_part_count();
+  static auto last = std::chrono::steady_clock::now();
+  const auto now = std::chrono::steady_clock::now();
+  if (const int row = row_of(what))
+    report_row(row, what, count - std::min(failed, count), count, std::chrono::duration<double>(now - last).count());
+  last = now;
   if (small_sizes()) return;  // fewer by design
   std::ifstream file(std::string(TENREC_SOURCE_DIR) + "/tests/fixtures/check_counts.txt");
   ASSERT_TRUE(file) << "tests/fixtures/check_counts.txt is missing";
@@ -395,7 +412,7 @@ TEST(TestOfTheTest, ThirtyPlantedWrongGradientsAreCaught) {
     EXPECT_FALSE(result.ok) << "not caught: " << fault.what;
     caught += !result.ok;
   }
-  std::printf("{\"row\": 4, \"passed\": %d, \"total\": 30}\n", caught);
+  report_row(4, "planted wrong gradients caught", caught, 30, 0);
 }
 
 TEST(TestOfTheTest, WrongSecondDerivativeIsCaught) {

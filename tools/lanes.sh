@@ -7,6 +7,9 @@ full_lanes=(portable asan_full tsan_full tidy_all build_time)
 # The whole suite; what multiplies matrices runs with each of the three back ends.
 lane_release() {
   build_release
+  export TENREC_RELIABILITY="$root/build/reliability.jsonl" TENREC_COMMIT
+  TENREC_COMMIT=$(git -C "$root" rev-parse --short HEAD 2>/dev/null || true)
+  rm -f "$TENREC_RELIABILITY"
   run_ctest release
 }
 

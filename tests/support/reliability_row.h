@@ -1,5 +1,6 @@
 // Rows of the reliability programme: each is one test, which prints one line of JSON
-// {"row", "figure", "passed", "total", "seconds"} and appends it to the file that TENREC_RELIABILITY names.
+// {"row", "figure", "passed", "total", "seed", "commit", "seconds"} and appends it to the file that TENREC_RELIABILITY
+// names (`./dev test` collects build/reliability.jsonl).
 #pragma once
 
 #include <gtest/gtest.h>
@@ -20,17 +21,23 @@ namespace tenrec::testing {
 inline constexpr double kInf = std::numeric_limits<double>::infinity();
 inline constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 
+inline void report_row(int row, const std::string& figure, int64_t passed, int64_t total, double seconds) {
+  const char* commit = std::getenv("TENREC_COMMIT");
+  const std::string line = concat("{\"row\":", row, ",\"figure\":\"", figure, "\",\"passed\":", passed,
+                                  ",\"total\":", total, ",\"seed\":", default_generator().state().seed,
+                                  ",\"commit\":\"", commit ? commit : "", "\",\"seconds\":", seconds, "}");
+  std::printf("%s\n", line.c_str());
+  if (const char* path = std::getenv("TENREC_RELIABILITY")) std::ofstream(path, std::ios::app) << line << "\n";
+}
+
 // Counts the checks of a row and reports it at the end.
 class Row {
  public:
   Row(int number, std::string figure) : number_(number), figure_(std::move(figure)) {}
   ~Row() {
-    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
-    const std::string line = concat("{\"row\":", number_, ",\"figure\":\"", figure_, "\",\"passed\":", passed_,
-                                    ",\"total\":", total_, ",\"seconds\":", seconds, "}");
-    std::printf("%s\n", line.c_str());
+    report_row(number_, figure_, passed_, total_,
+               std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count());
     EXPECT_GT(total_, 0);
-    if (const char* path = std::getenv("TENREC_RELIABILITY")) std::ofstream(path, std::ios::app) << line << "\n";
   }
   Row(const Row&) = delete;
   Row& operator=(const Row&) = delete;
