@@ -209,7 +209,7 @@ class Examples : public ::testing::Test {
   }
   Arguments tiny(Arguments more, const std::string& model = "mlp") {
     if (!std::filesystem::exists(data_)) write_tiny_mnist(data_);
-    Arguments all{"--data", data_, "--model", model, "--quiet"};
+    Arguments all{"--data", data_, "--model", model, "--batch-size", "64", "--quiet"};
     all.insert(all.end(), more.begin(), more.end());
     return all;
   }
@@ -252,7 +252,7 @@ TEST_F(Examples, Overfit) {
 TEST_F(Examples, MnistOnDigits) {
   for (const char* model : {"mlp", "lenet", "cnn"}) {
     const bool pictured = std::string(model) == "mlp";
-    Arguments arguments{"--model", model, "--train-size", "640", "--epochs", "1"};
+    Arguments arguments{"--model", model, "--batch-size", "64", "--train-size", "640", "--epochs", "1"};
     if (pictured) arguments.insert(arguments.end(), {"--picture", "wrong.png"});
     const Outcome outcome = succeed(folder_, "mnist", arguments);
     const json report = outcome.result();
