@@ -4,9 +4,9 @@ set(package_dir "${CMAKE_INSTALL_LIBDIR}/cmake/tenrec")
 
 install(TARGETS tenrec EXPORT tenrecTargets)
 install(FILES tenrec.h DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}/tenrec" OPTIONAL)
-# *_impl.h are the library's own: they may name third-party headers, and no public header includes them.
+# *_impl.h and cuda/ are the library's own: they may name third-party headers, and no public header includes them.
 install(DIRECTORY ${TENREC_LAYERS} DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}/tenrec"
-        FILES_MATCHING PATTERN "*.h" PATTERN "*_impl.h" EXCLUDE)
+        FILES_MATCHING PATTERN "*.h" PATTERN "*_impl.h" EXCLUDE PATTERN "cuda" EXCLUDE)
 install(EXPORT tenrecTargets NAMESPACE tenrec:: DESTINATION "${package_dir}")
 
 get_target_property(library_type tenrec TYPE)

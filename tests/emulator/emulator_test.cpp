@@ -1,0 +1,279 @@
+// The emulator itself: right kernels give right results in every order, planted faults are found.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <numeric>
+#include <set>
+
+#include "emulator/test_kernels.cuh"
+
+namespace tenrec {
+namespace {
+
+using simt::KernelError;
+using simt::Order;
+
+#if defined(__SANITIZE_ADDRESS__)
+constexpr bool kAddressSanitizer = true;  // ends the process where the emulator would have thrown
+#else
+constexpr bool kAddressSanitizer = false;
+#endif
+#if defined(__SANITIZE_THREAD__)
+constexpr bool kThreadSanitizer = true;  // reports the planted races, and so ends the process too
+#else
+constexpr bool kThreadSanitizer = false;
+#endif
+
+// A block of device memory, filled from the host or poisoned.
+template <class T>
+class Device {
+ public:
+  explicit Device(size_t n) : n_(n), data_(static_cast<T*>(simt::allocate(n * sizeof(T)))) {}
+  explicit Device(const std::vector<T>& host) : Device(host.size()) {
+    simt::copy_in(data_, host.data(), n_ * sizeof(T));
+  }
+  ~Device() {
+    if (data_) simt::deallocate(data_);
+  }
+  Device(const Device&) = delete;
+  Device& operator=(const Device&) = delete;
+  T* data() const { return data_; }
+  std::vector<T> host() const {
+    std::vector<T> out(n_);
+    simt::copy_out(out.data(), data_, n_ * sizeof(T));
+    return out;
+  }
+
+ private:
+  size_t n_;
+  T* data_;
+};
+
+template <class F>
+void in_every_order(F&& f) {
+  const simt::Options before = simt::options();
+  for (const Order order : {Order::forward, Order::reverse, Order::random})
+    for (const uint64_t seed : {1, 2, 3}) {
+      if (order != Order::random && seed > 1) continue;
+      simt::options() = {.order = order, .seed = seed};
+      f();
+    }
+  simt::options() = before;
+}
+
+// The message of the KernelError that f throws; empty if it throws none.
+template <class F>
+std::string message_of(F&& f) {
+  try {
+    f();
+  } catch (const KernelError& e) {
+    return e.what();
+  }
+  return "";
+}
+#define EXPECT_FOUND(call, part)                             \
+  do {                                                       \
+    const std::string found = message_of([&] { call; });     \
+    EXPECT_NE(found.find(part), std::string::npos) << found; \
+  } while (false)
+// What AddressSanitizer finds first where it is at work.
+#define EXPECT_CAUGHT(call, part)             \
+  do {                                        \
+    if (kAddressSanitizer)                    \
+      EXPECT_DEATH(call, "AddressSanitizer"); \
+    else                                      \
+      EXPECT_FOUND(call, part);               \
+  } while (false)
+
+std::vector<float> numbers(int64_t n) {
+  std::vector<float> x(static_cast<size_t>(n));
+  for (size_t i = 0; i < x.size(); ++i) x[i] = float(int(i * 37 % 101) - 50);
+  return x;
+}
+
+constexpr int64_t kSizes[] = {1, 31, 32, 33, 255, 256, 257, 1000};
+
+TEST(Emulator, GridStrideLoop) {
+  in_every_order([] {
+    for (const int64_t n : kSizes) {
+      const std::vector<float> x = numbers(n);
+      const Device<float> in(x), out(x.size());
+      TENREC_LAUNCH(cuda::square, 3, 64, 0, nullptr, in.data(), out.data(), n);
+      const std::vector<float> y = out.host();
+      for (size_t i = 0; i < x.size(); ++i) ASSERT_EQ(y[i], x[i] * x[i]) << i << " of " << n;
+    }
+  });
+}
+
+TEST(Emulator, BlockReduceHasTheSameBitsInEveryOrder) {
+  for (const int64_t n : kSizes) {
+    std::vector<float> x(static_cast<size_t>(n));
+    for (size_t i = 0; i < x.size(); ++i) x[i] = std::sin(float(i)) * 1e3f;
+    const Device<float> in(x);
+    std::set<std::vector<float>> seen;
+    in_every_order([&] {
+      const Device<float> sums(2);
+      TENREC_LAUNCH(cuda::block_sums, 2, 256, 0, nullptr, in.data(), sums.data(), n);
+      seen.insert(sums.host());
+    });
+    EXPECT_EQ(seen.size(), 1u) << n;
+    const double exact = std::accumulate(x.begin(), x.end(), 0.0);
+    EXPECT_NEAR(double((*seen.begin())[0]) + double((*seen.begin())[1]), exact, 1e-2) << n;
+  }
+}
+
+TEST(Emulator, BlockScan) {
+  in_every_order([] {
+    for (const int n : {1, 32, 33, 255, 256}) {
+      std::vector<int64_t> x(256);
+      std::iota(x.begin(), x.end(), -7);
+      const Device<int64_t> in(x), out(x.size());
+      TENREC_LAUNCH(cuda::scan, 1, 256, 0, nullptr, in.data(), out.data(), n);
+      const std::vector<int64_t> y = out.host();
+      int64_t sum = 0;
+      for (int i = 0; i < n; ++i) ASSERT_EQ(y[size_t(i)], sum += x[size_t(i)]) << i << " of " << n;
+    }
+  });
+}
+
+TEST(Emulator, DynamicSharedMemoryVotesAndAtomics) {
+  in_every_order([] {
+    std::vector<int> x(192);
+    std::iota(x.begin(), x.end(), -100);
+    const Device<int> in(x), out(x.size());
+    TENREC_LAUNCH(cuda::turn_round, 3, 64, 64 * sizeof(int), nullptr, in.data(), out.data());
+    const std::vector<int> y = out.host();
+    for (size_t i = 0; i < x.size(); ++i) ASSERT_EQ(y[i], x[i / 64 * 64 + 63 - i % 64]);
+    const Device<unsigned> votes(std::vector<unsigned>{0});
+    TENREC_LAUNCH(cuda::count_votes, 1, 192, 0, nullptr, in.data(), votes.data());
+    EXPECT_EQ(votes.host()[0], 91u);
+  });
+}
+
+TEST(Emulator, ThreadsMayLeaveBeforeABarrier) {
+  in_every_order([] {
+    std::vector<int> x(256);
+    std::iota(x.begin(), x.end(), 0);
+    const Device<int> in(x), out(x.size());
+    TENREC_LAUNCH(cuda::leave_early, 1, 256, 0, nullptr, in.data(), out.data(), 100);
+    for (int i = 0; i < 100; ++i) ASSERT_EQ(out.host()[size_t(i)], 99 - i);
+  });
+}
+
+TEST(Emulator, SixteenBitTypesAndWideAccess) {
+  std::vector<__nv_bfloat16> x;
+  for (int i = 0; i < 40; ++i) x.push_back(__float2bfloat16(float(i)));
+  const Device<__nv_bfloat16> in(x), out(x.size());
+  TENREC_LAUNCH(cuda::halve, 1, 32, 0, nullptr, in.data(), out.data(), int64_t(x.size()));
+  for (size_t i = 0; i < x.size(); ++i) EXPECT_EQ(__bfloat162float(out.host()[i]), float(i) / 2);
+  const std::vector<float> wide = numbers(64);
+  const Device<float> from(wide), to(wide.size());
+  TENREC_LAUNCH(cuda::copy16, 1, 8, 0, nullptr, from.data(), to.data(), int64_t{64});
+  EXPECT_EQ(to.host(), wide);
+}
+
+// --- planted faults -------------------------------------------------------------------------------------------------
+
+// Different results in different orders.
+template <class F>
+bool depends_on_order(F&& run_once) {
+  std::set<std::vector<int>> seen;
+  in_every_order([&] { seen.insert(run_once()); });
+  return seen.size() > 1;
+}
+
+TEST(PlantedFault, MissingBarrier) {
+  if (kThreadSanitizer) GTEST_SKIP() << "skipped, ThreadSanitizer reports the race";
+  EXPECT_TRUE(depends_on_order([] {
+    const Device<int> y(256);
+    TENREC_LAUNCH(cuda::missing_barrier, 1, 256, 0, nullptr, y.data());
+    return y.host();
+  }));
+}
+TEST(PlantedFault, WriteAfterReadAcrossWarps) {
+  if (kThreadSanitizer) GTEST_SKIP() << "skipped, ThreadSanitizer reports the race";
+  EXPECT_TRUE(depends_on_order([] {
+    const Device<int> y(256);
+    TENREC_LAUNCH(cuda::write_after_read, 1, 256, 0, nullptr, y.data(), 3);
+    return y.host();
+  }));
+}
+TEST(PlantedFault, BarrierInADivergentBranch) {
+  in_every_order([] {
+    const Device<int> y(32);
+    EXPECT_FOUND(TENREC_LAUNCH(cuda::barrier_in_a_branch, 1, 32, 0, nullptr, y.data()), "wait at different places");
+  });
+}
+TEST(PlantedFault, OneTooFarInGlobalMemory) {
+  const Device<float> y(100);
+  EXPECT_CAUGHT(TENREC_LAUNCH(cuda::one_too_far, 1, 128, 0, nullptr, y.data(), int64_t{100}),
+                "next to a block of device");
+}
+TEST(PlantedFault, OneTooFarInSharedMemory) {
+  const Device<float> y(64);
+  EXPECT_CAUGHT(TENREC_LAUNCH(cuda::one_too_far_shared, 1, 64, 0, nullptr, y.data()),
+                "next to the shared array 'values'");
+}
+TEST(PlantedFault, WrongMask) {
+  in_every_order([] {
+    const Device<float> y(32);
+    EXPECT_FOUND(TENREC_LAUNCH(cuda::lane_out_of_mask, 1, 32, 0, nullptr, y.data()), "whose mask leaves it out");
+    EXPECT_FOUND(TENREC_LAUNCH(cuda::reads_a_lane_out_of_mask, 1, 32, 0, nullptr, y.data()),
+                 "which does not take part");
+  });
+}
+TEST(PlantedFault, MaskOfLanesThatNeverCome) {
+  in_every_order([] {
+    const Device<float> y(32);
+    EXPECT_FOUND(TENREC_LAUNCH(cuda::wrong_mask, 1, 32, 0, nullptr, y.data()), "for lanes that never come");
+  });
+}
+TEST(PlantedFault, IndexOf32Bits) {
+  const Device<float> y(64);
+  const simt::Options before = simt::options();
+  simt::options().blocks = {dim3(1u << 22)};  // of 2^22 + 1 blocks of 512 threads, the last: its threads begin at 2^31
+  EXPECT_CAUGHT(TENREC_LAUNCH(cuda::index_of_32_bits, (1u << 22) + 1, 512, 0, nullptr, y.data(), int64_t{1} << 40),
+                "next to a block of device memory");
+  simt::options() = before;
+}
+TEST(PlantedFault, UnwrittenSharedMemory) {
+  const Device<float> y(64);
+  TENREC_LAUNCH(cuda::reads_unwritten_shared, 1, 64, 0, nullptr, y.data());
+  EXPECT_EQ(y.host()[0], 1);
+  EXPECT_TRUE(std::isnan(y.host()[40]));
+}
+TEST(PlantedFault, MissingTail) {
+  for (const int64_t n : {32, 33}) {
+    const std::vector<float> x = numbers(n);
+    const Device<float> in(x), out(x.size());
+    TENREC_LAUNCH(cuda::missing_tail, 1, 8, 0, nullptr, in.data(), out.data(), n);
+    EXPECT_EQ(out.host() == x, n == 32);  // what was never written is NaN
+  }
+}
+TEST(PlantedFault, UnalignedWideAccess) {
+  const Device<float> x(numbers(64)), y(64);
+  EXPECT_FOUND(TENREC_LAUNCH(cuda::copy16, 1, 8, 0, nullptr, x.data() + 1, y.data(), int64_t{32}),
+               "not a multiple of 16");
+}
+
+TEST(Emulator, RefusesWhatNoDeviceTakes) {
+  const Device<float> y(4);
+  EXPECT_FOUND(TENREC_LAUNCH(cuda::one_too_far, 1, 1025, 0, nullptr, y.data(), int64_t{0}), "at most 1024 threads");
+  EXPECT_FOUND(TENREC_LAUNCH(cuda::one_too_far, dim3(1, 70000), 1, 0, nullptr, y.data(), int64_t{0}), "65535");
+  EXPECT_FOUND(TENREC_LAUNCH(cuda::one_too_far, 0, 1, 0, nullptr, y.data(), int64_t{0}), "empty grid");
+  EXPECT_FOUND(TENREC_LAUNCH(cuda::one_too_far, 1, 1, 1 << 20, nullptr, y.data(), int64_t{0}), "227 KiB");
+  EXPECT_THROW(__syncthreads(), KernelError);
+}
+
+TEST(Emulator, CopiesStayInTheirBlock) {
+  const Device<float> x(numbers(10));
+  std::vector<float> host(11);
+  EXPECT_FOUND(simt::copy_out(host.data(), x.data(), 44), "leaves its block of 40");
+  EXPECT_FOUND(simt::copy_out(host.data(), host.data(), 4), "emulator: a copy");
+  EXPECT_FOUND(simt::deallocate(x.data() + 1), "no block of device memory");
+}
+
+TEST(Emulator, NothingIsLeft) { EXPECT_EQ(simt::allocated_blocks(), 0u); }
+
+}  // namespace
+}  // namespace tenrec

@@ -1,0 +1,613 @@
+#include "emulator/simt.h"
+
+#include <sys/mman.h>
+#include <ucontext.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <random>
+
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#include <sanitizer/common_interface_defs.h>
+#define SIMT_POISON(p, n) ASAN_POISON_MEMORY_REGION(p, n)
+#define SIMT_UNPOISON(p, n) ASAN_UNPOISON_MEMORY_REGION(p, n)
+#else
+#define SIMT_POISON(p, n) static_cast<void>(p)
+#define SIMT_UNPOISON(p, n) static_cast<void>(p)
+#endif
+#if defined(__SANITIZE_THREAD__)
+#include <sanitizer/tsan_interface.h>
+extern "C" {
+void AnnotateIgnoreReadsBegin(const char*, int);
+void AnnotateIgnoreReadsEnd(const char*, int);
+void AnnotateIgnoreWritesBegin(const char*, int);
+void AnnotateIgnoreWritesEnd(const char*, int);
+}
+#endif
+
+namespace tenrec::simt {
+namespace {
+
+constexpr size_t kStack = 64 << 10, kPage = 4096, kGuard = 64;
+constexpr int kPoison = 0xff, kCanary = 0xa5;
+constexpr unsigned kWarp = 32;
+
+// What the emulator itself reads and writes is no part of the kernel: ThreadSanitizer looks away.
+struct Unseen {
+#if defined(__SANITIZE_THREAD__)
+  Unseen() {
+    AnnotateIgnoreReadsBegin(__FILE__, __LINE__);
+    AnnotateIgnoreWritesBegin(__FILE__, __LINE__);
+  }
+  ~Unseen() {
+    AnnotateIgnoreWritesEnd(__FILE__, __LINE__);
+    AnnotateIgnoreReadsEnd(__FILE__, __LINE__);
+  }
+#else
+  Unseen() {}
+  ~Unseen() {}
+#endif
+};
+
+void release(char* token) {
+#if defined(__SANITIZE_THREAD__)
+  __tsan_release(token);
+#else
+  static_cast<void>(token);
+#endif
+}
+void acquire(char* token) {
+#if defined(__SANITIZE_THREAD__)
+  __tsan_acquire(token);
+#else
+  static_cast<void>(token);
+#endif
+}
+
+// --- guarded memory -------------------------------------------------------------------------------------------------
+
+// Bytes between two guards. They begin poisoned; the guards are looked at by intact().
+class Guarded {
+ public:
+  Guarded(size_t bytes, size_t align) : bytes_(bytes), front_(std::max<size_t>(align, kGuard)) {
+    const size_t whole = (front_ + bytes + kGuard + front_ - 1) / front_ * front_;
+    raw_.reset(static_cast<unsigned char*>(std::aligned_alloc(front_, whole)));
+    if (!raw_) fail<OutOfMemoryError>("emulator: ", bytes, " bytes could not be had");
+    std::memset(data(), kPoison, bytes);
+    mend();
+    SIMT_POISON(raw_.get(), front_);
+    SIMT_POISON(raw_.get() + front_ + bytes, kGuard);
+  }
+  Guarded(Guarded&&) = default;
+  ~Guarded() {
+    if (raw_) SIMT_UNPOISON(raw_.get(), front_ + bytes_ + kGuard);
+  }
+
+  unsigned char* data() const { return raw_.get() + front_; }
+  size_t bytes() const { return bytes_; }
+  bool intact() const {
+#if defined(__SANITIZE_ADDRESS__)
+    return true;  // it would have said so
+#else
+    const auto is_canary = [](unsigned char byte) { return byte == kCanary; };
+    return std::all_of(raw_.get(), data(), is_canary) &&
+           std::all_of(data() + bytes_, data() + bytes_ + kGuard, is_canary);
+#endif
+  }
+  void mend() const {
+    std::memset(raw_.get(), kCanary, front_);
+    std::memset(data() + bytes_, kCanary, kGuard);
+  }
+  void forbid() const { SIMT_POISON(data(), bytes_); }
+  void allow() const { SIMT_UNPOISON(data(), bytes_); }
+
+ private:
+  struct Free {
+    void operator()(unsigned char* p) const { std::free(p); }
+  };
+  std::unique_ptr<unsigned char[], Free> raw_;
+  size_t bytes_, front_;
+};
+
+class DeviceMemory {
+ public:
+  static DeviceMemory& instance() {
+    static DeviceMemory memory;
+    return memory;
+  }
+  void* allocate(size_t bytes) {
+    const std::lock_guard lock(mutex_);
+    Guarded block(bytes, 256);
+    if (launches_ == 0) block.forbid();
+    void* data = block.data();
+    blocks_.emplace(data, std::move(block));
+    return data;
+  }
+  void deallocate(void* pointer) {
+    const std::lock_guard lock(mutex_);
+    const auto found = blocks_.find(pointer);
+    if (found == blocks_.end()) fail<KernelError>("emulator: freed what is no block of device memory");
+    const bool intact = found->second.intact();
+    const size_t bytes = found->second.bytes();
+    blocks_.erase(found);
+    if (!intact)
+      fail<KernelError>("emulator: something was written next to a block of ", bytes, " bytes of device memory");
+  }
+  // Calls f while the block that holds [pointer, pointer + bytes) may be touched.
+  template <class F>
+  void access(const void* pointer, size_t bytes, F&& f) {
+    const std::lock_guard lock(mutex_);
+    auto found = blocks_.upper_bound(const_cast<void*>(pointer));
+    if (found == blocks_.begin()) fail<KernelError>("emulator: a copy touches what is no device memory");
+    --found;
+    const auto* begin = static_cast<const char*>(found->first);
+    if (static_cast<const char*>(pointer) + bytes > begin + found->second.bytes())
+      fail<KernelError>("emulator: a copy of ", bytes, " bytes leaves its block of ", found->second.bytes());
+    if (launches_ == 0) found->second.allow();
+    f();
+    if (launches_ == 0) found->second.forbid();
+  }
+  void begin_launch() {
+    const std::lock_guard lock(mutex_);
+    if (launches_++ == 0)
+      for (const auto& [pointer, block] : blocks_) block.allow();
+  }
+  // True if no guard was touched.
+  bool end_launch() {
+    const std::lock_guard lock(mutex_);
+    if (--launches_ > 0) return true;
+    bool intact = true;
+    for (const auto& [pointer, block] : blocks_) {
+      if (!block.intact()) {
+        intact = false;
+        block.mend();  // reported once
+      }
+      block.forbid();
+    }
+    return intact;
+  }
+  size_t blocks() {
+    const std::lock_guard lock(mutex_);
+    return blocks_.size();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::map<void*, Guarded> blocks_;
+  int launches_ = 0;
+};
+
+// --- fibers ---------------------------------------------------------------------------------------------------------
+
+enum class State : uint8_t { ready, at_barrier, at_warp, done };
+
+struct Fiber {
+  ucontext_t context;
+  void* stack = nullptr;
+  void* sanitizer = nullptr;  // ASan's fake stack, or TSan's fiber
+  unsigned number = 0;        // in the block
+  uint3 index{};
+  State state = State::ready;
+  Site site;
+  uint32_t mask = 0;
+  uint64_t word = 0;
+};
+
+// Stacks with a guard page below, kept from block to block.
+class Stacks {
+ public:
+  void* get(size_t i) {
+    while (stacks_.size() <= i) {
+      void* memory =
+          mmap(nullptr, kStack + kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+      if (memory == MAP_FAILED) fail<OutOfMemoryError>("emulator: no memory for a thread's stack");
+      mprotect(memory, kPage, PROT_NONE);
+      stacks_.push_back(static_cast<char*>(memory) + kPage);
+    }
+    SIMT_UNPOISON(stacks_[i], kStack);
+    return stacks_[i];
+  }
+  ~Stacks() {
+    for (void* stack : stacks_) munmap(static_cast<char*>(stack) - kPage, kStack + kPage);
+  }
+
+ private:
+  std::vector<void*> stacks_;
+};
+
+bool same_site(const Site& a, const Site& b) {
+  return a.line() == b.line() && a.column() == b.column() && std::strcmp(a.file_name(), b.file_name()) == 0;
+}
+std::string place(const Site& site) { return concat(site.file_name(), ":", site.line()); }
+std::string place(const uint3& i) { return concat("(", i.x, ", ", i.y, ", ", i.z, ")"); }
+
+class Block;
+thread_local Block* running = nullptr;
+struct Aborted {};  // unwinds the fibers of a block that has failed
+
+class Block {
+ public:
+  Block(const Launch& launch, uint3 index, const std::function<void()>& body)
+      : launch_(launch),
+        index_(index),
+        body_(body),
+        fibers_(launch.block.x * launch.block.y * launch.block.z),
+        warps_(fibers_.size() / kWarp + 1),
+        dynamic_(launch.shared_bytes, 16) {
+    static thread_local Stacks stacks;
+    for (unsigned i = 0; i < fibers_.size(); ++i) prepare(fibers_[i], i, stacks.get(i));
+  }
+
+  void run();
+
+  Fiber& current() { return *current_; }
+  const Launch& launch() const { return launch_; }
+  const uint3& index() const { return index_; }
+  void* dynamic() const { return dynamic_.data(); }
+
+  void wait(State state, uint32_t mask, Site site);
+  uint64_t exchange(uint32_t mask, uint64_t value, unsigned from, Site site);
+  uint32_t ballot(uint32_t mask, bool vote, Site site);
+  void* shared_array(const void* tag, const char* name, size_t bytes, size_t align);
+
+  std::string who(const Fiber& fiber) const { return concat("block ", place(index_), ", thread ", place(fiber.index)); }
+  [[noreturn]] void fault(const std::string& what, Site site) {
+    fail<KernelError>(launch_.name, ": ", what, " at ", place(site), " (", who(*current_), ")");
+  }
+
+ private:
+  static void entry();
+  void prepare(Fiber& fiber, unsigned number, void* stack);
+  void resume(Fiber& fiber);
+  void suspend(Fiber& fiber);
+  void leave();
+  void check_mask(uint32_t mask, Site site);
+  Fiber* lane(const Fiber& of, unsigned lane) {
+    const size_t i = of.number / kWarp * kWarp + lane;
+    return i < fibers_.size() ? &fibers_[i] : nullptr;
+  }
+  bool release_warps();
+  bool release_barrier();
+  std::string stuck() const;
+  void check_guards();
+
+  const Launch& launch_;
+  uint3 index_;
+  const std::function<void()>& body_;
+  std::vector<Fiber> fibers_;
+  std::vector<char> warps_;  // tokens of ThreadSanitizer's
+  char barrier_ = 0, start_ = 0, end_ = 0;
+  Guarded dynamic_;
+  struct Shared {
+    const void* tag;
+    const char* name;
+    Guarded memory;
+  };
+  std::vector<Shared> shared_;
+  ucontext_t scheduler_;
+  void* scheduler_sanitizer_ = nullptr;
+  const void* scheduler_stack_ = nullptr;
+  size_t scheduler_stack_size_ = 0;
+  Fiber* current_ = nullptr;
+  std::exception_ptr error_;
+  bool aborting_ = false;
+};
+
+void Block::prepare(Fiber& fiber, unsigned number, void* stack) {
+  const dim3& size = launch_.block;
+  fiber.number = number;
+  fiber.index = {number % size.x, number / size.x % size.y, number / (size.x * size.y)};
+  fiber.stack = stack;
+  getcontext(&fiber.context);
+  fiber.context.uc_stack.ss_sp = stack;
+  fiber.context.uc_stack.ss_size = kStack;
+  fiber.context.uc_link = nullptr;
+  makecontext(&fiber.context, entry, 0);
+#if defined(__SANITIZE_THREAD__)
+  fiber.sanitizer = __tsan_create_fiber(0);
+#endif
+}
+
+void Block::resume(Fiber& fiber) {
+  current_ = &fiber;
+#if defined(__SANITIZE_ADDRESS__)
+  __sanitizer_start_switch_fiber(&scheduler_sanitizer_, fiber.stack, kStack);
+#elif defined(__SANITIZE_THREAD__)
+  __tsan_switch_to_fiber(fiber.sanitizer, __tsan_switch_to_fiber_no_sync);
+#endif
+  swapcontext(&scheduler_, &fiber.context);
+#if defined(__SANITIZE_ADDRESS__)
+  __sanitizer_finish_switch_fiber(scheduler_sanitizer_, nullptr, nullptr);
+#endif
+}
+
+// Back to the scheduler, until it resumes the fiber.
+void Block::suspend(Fiber& fiber) {
+#if defined(__SANITIZE_ADDRESS__)
+  __sanitizer_start_switch_fiber(&fiber.sanitizer, scheduler_stack_, scheduler_stack_size_);
+#elif defined(__SANITIZE_THREAD__)
+  __tsan_switch_to_fiber(scheduler_sanitizer_, __tsan_switch_to_fiber_no_sync);
+#endif
+  swapcontext(&fiber.context, &scheduler_);
+#if defined(__SANITIZE_ADDRESS__)
+  __sanitizer_finish_switch_fiber(fiber.sanitizer, &scheduler_stack_, &scheduler_stack_size_);
+#endif
+  if (aborting_) throw Aborted{};
+}
+
+void Block::entry() {
+  Block& block = []() -> Block& {
+    const Unseen here;
+    return *running;
+  }();
+#if defined(__SANITIZE_ADDRESS__)
+  __sanitizer_finish_switch_fiber(nullptr, &block.scheduler_stack_, &block.scheduler_stack_size_);
+#endif
+  acquire(&block.start_);
+  try {
+    block.body_();
+  } catch (const Aborted&) {
+  } catch (...) {
+    const Unseen here;
+    if (!block.error_) block.error_ = std::current_exception();
+  }
+  block.leave();
+}
+
+// The last act of a fiber: back to the scheduler for good.
+void Block::leave() {
+  {
+    const Unseen here;
+    current_->state = State::done;
+  }
+  ucontext_t* back = &scheduler_;
+#if defined(__SANITIZE_ADDRESS__)
+  __sanitizer_start_switch_fiber(nullptr, scheduler_stack_, scheduler_stack_size_);
+#elif defined(__SANITIZE_THREAD__)
+  void* sanitizer = scheduler_sanitizer_;
+  release(&end_);  // nothing of the block is read after this
+  __tsan_switch_to_fiber(sanitizer, __tsan_switch_to_fiber_no_sync);
+#endif
+  setcontext(back);
+}
+
+void Block::wait(State state, uint32_t mask, Site site) {
+  const Unseen here;
+  Fiber& me = *current_;
+  me.state = state;
+  me.mask = mask;
+  me.site = site;
+  char* token = state == State::at_barrier ? &barrier_ : &warps_[me.number / kWarp];
+  release(token);
+  suspend(me);
+  acquire(token);
+}
+
+void Block::check_mask(uint32_t mask, Site site) {
+  if (!(mask >> (current_->number % kWarp) & 1))
+    fault(concat("lane ", current_->number % kWarp, " calls a warp operation whose mask leaves it out"), site);
+}
+
+uint64_t Block::exchange(uint32_t mask, uint64_t value, unsigned from, Site site) {
+  const Unseen here;
+  check_mask(mask, site);
+  Fiber& me = *current_;
+  me.word = value;
+  wait(State::at_warp, mask, site);
+  const Fiber* source = lane(me, from % kWarp);
+  if (!(mask >> (from % kWarp) & 1) || !source || source->state == State::done)
+    fault(concat("lane ", me.number % kWarp, " reads lane ", from % kWarp,
+                 source ? ", which does not take part" : ", which does not exist"),
+          site);
+  const uint64_t word = source->word;
+  wait(State::at_warp, mask, site);  // nobody overwrites what another has not read
+  return word;
+}
+
+uint32_t Block::ballot(uint32_t mask, bool vote, Site site) {
+  const Unseen here;
+  check_mask(mask, site);
+  Fiber& me = *current_;
+  me.word = vote;
+  wait(State::at_warp, mask, site);
+  uint32_t votes = 0;
+  for (unsigned k = 0; k < kWarp; ++k)
+    if (const Fiber* other = lane(me, k); mask >> k & 1 && other && other->state != State::done)
+      votes |= uint32_t(other->word) << k;
+  wait(State::at_warp, mask, site);
+  return votes;
+}
+
+void* Block::shared_array(const void* tag, const char* name, size_t bytes, size_t align) {
+  const Unseen here;
+  for (const Shared& array : shared_)
+    if (array.tag == tag) return array.memory.data();
+  shared_.push_back({tag, name, Guarded(bytes, align)});
+  return shared_.back().memory.data();
+}
+
+// Lets go the lanes that wait for each other: all that a mask names, at one place. A device lets a mask name lanes that
+// have exited; whether they already have is a race, so here it may not.
+bool Block::release_warps() {
+  bool released = false;
+  for (Fiber& fiber : fibers_) {
+    if (fiber.state != State::at_warp) continue;
+    const auto arrived = [&](unsigned k) {
+      const Fiber* other = lane(fiber, k);
+      return other && other->state == State::at_warp && other->mask == fiber.mask && same_site(other->site, fiber.site);
+    };
+    bool all = true;
+    for (unsigned k = 0; k < kWarp; ++k) all = all && (!(fiber.mask >> k & 1) || arrived(k));
+    if (!all) continue;
+    for (unsigned k = 0; k < kWarp; ++k)
+      if (Fiber* other = lane(fiber, k); fiber.mask >> k & 1 && other && other->state == State::at_warp)
+        other->state = State::ready;
+    released = true;
+  }
+  return released;
+}
+
+bool Block::release_barrier() {
+  const Fiber* first = nullptr;
+  for (const Fiber& fiber : fibers_) {
+    if (fiber.state == State::done) continue;
+    if (fiber.state != State::at_barrier) return false;
+    if (!first) first = &fiber;
+    if (!same_site(fiber.site, first->site)) return false;
+  }
+  for (Fiber& fiber : fibers_)
+    if (fiber.state == State::at_barrier) fiber.state = State::ready;
+  return first != nullptr;
+}
+
+std::string Block::stuck() const {
+  const Fiber *first = nullptr, *other = nullptr;
+  for (const Fiber& fiber : fibers_) {
+    if (fiber.state == State::done) continue;
+    if (!first) first = &fiber;
+    if (fiber.state != first->state || fiber.mask != first->mask || !same_site(fiber.site, first->site)) other = &fiber;
+  }
+  const auto waits = [&](const Fiber& f) {
+    return concat("thread ", place(f.index),
+                  f.state == State::at_barrier ? " at the barrier " : " in the warp operation ", place(f.site));
+  };
+  return concat(launch_.name, ": the threads of a block wait at different places: ", waits(*first),
+                other ? concat(", ", waits(*other)) : ", for lanes that never come", " (block ", place(index_), ")");
+}
+
+void Block::check_guards() {
+  for (const Shared& array : shared_)
+    if (!array.memory.intact())
+      fail<KernelError>(launch_.name, ": something was written next to the shared array '", array.name, "' of ",
+                        array.memory.bytes(), " bytes (block ", place(index_), ")");
+  if (!dynamic_.intact())
+    fail<KernelError>(launch_.name, ": something was written next to the dynamic shared memory of ", dynamic_.bytes(),
+                      " bytes (block ", place(index_), ")");
+}
+
+void Block::run() {
+  std::vector<size_t> turn(fibers_.size());
+  for (size_t i = 0; i < turn.size(); ++i) turn[i] = options().order == Order::reverse ? turn.size() - 1 - i : i;
+  std::mt19937_64 random(options().seed * 1000003 + index_.x + (uint64_t(index_.y) << 20) + (uint64_t(index_.z) << 40));
+  running = this;
+#if defined(__SANITIZE_THREAD__)
+  scheduler_sanitizer_ = __tsan_get_current_fiber();
+#endif
+  release(&start_);
+  {
+    const Unseen here;
+    while (true) {
+      if (options().order == Order::random) std::shuffle(turn.begin(), turn.end(), random);
+      size_t done = 0;
+      for (const size_t i : turn) {
+        if (fibers_[i].state == State::ready) resume(fibers_[i]);
+        done += fibers_[i].state == State::done;
+      }
+      if (done == fibers_.size()) break;
+      if (!error_ && (release_warps() || release_barrier())) continue;
+      if (!error_) error_ = std::make_exception_ptr(KernelError(stuck()));
+      aborting_ = true;
+      for (Fiber& fiber : fibers_)
+        if (fiber.state != State::done) fiber.state = State::ready;
+    }
+  }
+  acquire(&end_);
+  running = nullptr;
+#if defined(__SANITIZE_THREAD__)
+  for (Fiber& fiber : fibers_) __tsan_destroy_fiber(fiber.sanitizer);
+#endif
+  if (error_) std::rethrow_exception(error_);
+  check_guards();
+}
+
+void check_configuration(const Launch& l) {
+  const auto bad = [&](const char* why) {
+    fail<KernelError>(l.name, ": no device takes a grid of ", place(uint3{l.grid.x, l.grid.y, l.grid.z}), " blocks of ",
+                      place(uint3{l.block.x, l.block.y, l.block.z}), " threads with ", l.shared_bytes,
+                      " bytes of shared memory: ", why);
+  };
+  if (running) bad("a kernel cannot launch another here");
+  if (l.grid.x < 1 || l.grid.y < 1 || l.grid.z < 1) bad("an empty grid");
+  if (l.grid.x > 0x7fffffffu || l.grid.y > 65535 || l.grid.z > 65535) bad("at most 2^31 - 1, 65535 and 65535 blocks");
+  if (l.block.x < 1 || l.block.y < 1 || l.block.z < 1) bad("an empty block");
+  if (l.block.x > 1024 || l.block.y > 1024 || l.block.z > 64 || uint64_t(l.block.x) * l.block.y * l.block.z > 1024)
+    bad("at most 1024 threads, 64 of them along z");
+  if (l.shared_bytes > 227 * 1024) bad("at most 227 KiB");
+}
+
+Block& here(const char* what) {
+  if (!running) fail<KernelError>("emulator: ", what, " outside of a kernel");
+  return *running;
+}
+
+}  // namespace
+
+Options& options() {
+  static Options options = [] {
+    Options initial;
+    const char* order = std::getenv("TENREC_EMULATOR_ORDER");
+    if (order) initial.order = *order == 'r' ? (order[1] == 'e' ? Order::reverse : Order::random) : Order::forward;
+    return initial;
+  }();
+  return options;
+}
+
+void run(const Launch& launch, const std::function<void()>& body) {
+  check_configuration(launch);
+  DeviceMemory& memory = DeviceMemory::instance();
+  memory.begin_launch();
+  try {
+    if (options().blocks.empty()) {
+      for (unsigned z = 0; z < launch.grid.z; ++z)
+        for (unsigned y = 0; y < launch.grid.y; ++y)
+          for (unsigned x = 0; x < launch.grid.x; ++x) Block(launch, {x, y, z}, body).run();
+    } else {
+      for (const dim3& block : options().blocks) Block(launch, {block.x, block.y, block.z}, body).run();
+    }
+  } catch (...) {
+    memory.end_launch();
+    throw;
+  }
+  if (!memory.end_launch()) fail<KernelError>(launch.name, ": something was written next to a block of device memory");
+}
+
+void* allocate(size_t bytes) { return DeviceMemory::instance().allocate(bytes); }
+void deallocate(void* pointer) {
+  if (pointer) DeviceMemory::instance().deallocate(pointer);
+}
+void copy_in(void* device, const void* host, size_t bytes) {
+  DeviceMemory::instance().access(device, bytes, [&] { std::memcpy(device, host, bytes); });
+}
+void copy_out(void* host, const void* device, size_t bytes) {
+  DeviceMemory::instance().access(device, bytes, [&] { std::memcpy(host, device, bytes); });
+}
+size_t allocated_blocks() { return DeviceMemory::instance().blocks(); }
+
+const uint3& thread_index() {
+  const Unseen unseen;
+  return here("threadIdx").current().index;
+}
+const uint3& block_index() { return here("blockIdx").index(); }
+const dim3& block_size() { return here("blockDim").launch().block; }
+const dim3& grid_size() { return here("gridDim").launch().grid; }
+unsigned lane() {
+  const Unseen unseen;
+  return here("a lane").current().number % kWarp;
+}
+void barrier(Site site) { here("__syncthreads").wait(State::at_barrier, 0, site); }
+void warp_barrier(uint32_t mask, Site site) { here("__syncwarp").ballot(mask, false, site); }
+uint64_t exchange(uint32_t mask, uint64_t value, unsigned from, Site site) {
+  return here("a warp operation").exchange(mask, value, from, site);
+}
+uint32_t ballot(uint32_t mask, bool vote, Site site) { return here("a warp operation").ballot(mask, vote, site); }
+void* shared_array(const void* tag, const char* name, size_t bytes, size_t align) {
+  return here("shared memory").shared_array(tag, name, bytes, align);
+}
+void* dynamic_shared() { return here("shared memory").dynamic(); }
+void fault(const std::string& what, Site site) { here("a fault").fault(what, site); }
+
+}  // namespace tenrec::simt
