@@ -17,7 +17,7 @@ declare -A allowed=(
   [optim]="core|kernels|autograd|nn|optim" [data]="core|kernels|autograd|data"
 )
 mapfile -t library < <(find core kernels autograd nn optim data -name '*.h' -o -name '*.cpp' | sort)
-mapfile -t public < <(printf '%s\n' "${library[@]}" $(ls tenrec.h 2>/dev/null) | grep '\.h$' | grep -v '_impl\.h$')
+mapfile -t public < <(printf '%s\n' "${library[@]}" $(ls tenrec.h 2>/dev/null) | grep '\.h$' | grep -vE '_impl\.h$|/cuda/')
 mapfile -t users < <(find tests bench examples -name '*.h' -o -name '*.cpp' | sort)
 
 rules() {
@@ -26,7 +26,7 @@ rules() {
     in_files '#include "tenrec/' "${files[@]}" | grep -vE "\"tenrec/(${allowed[$layer]})/" |
       report "$layer may include only ${allowed[$layer]//|/, }"
   done
-  in_files '#include "' "${library[@]}" | grep -v '"tenrec/' |
+  in_files '#include "' "${library[@]}" | grep -vE '"tenrec/|^kernels/cuda/kernel\.h:.*"emulator/simt\.h"' |
     report 'headers are named from the root: "tenrec/core/error.h"'
   in_files '#include <' "${public[@]}" | grep -vE '<(immintrin\.h|[a-z_]+)>' |
     report "a public header includes no third-party header (name it NAME_impl.h if it must)"
