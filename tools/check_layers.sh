@@ -26,7 +26,7 @@ rules() {
     in_files '#include "tenrec/' "${files[@]}" | grep -vE "\"tenrec/(${allowed[$layer]})/" |
       report "$layer may include only ${allowed[$layer]//|/, }"
   done
-  in_files '#include "' "${library[@]}" | grep -vE '"tenrec/|^kernels/cuda/kernel\.h:.*"emulator/simt\.h"' |
+  in_files '#include "' "${library[@]}" | grep -vE '"tenrec/|^kernels/cuda/kernel\.h:.*"emulator/runtime\.h"' |
     report 'headers are named from the root: "tenrec/core/error.h"'
   in_files '#include <' "${public[@]}" | grep -vE '<(immintrin\.h|[a-z_]+)>' |
     report "a public header includes no third-party header (name it NAME_impl.h if it must)"

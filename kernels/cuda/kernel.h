@@ -25,15 +25,15 @@
 
 #else
 
-#include "emulator/simt.h"
+#include "emulator/runtime.h"
 
 #define TENREC_SHARED(T, name, n)   \
   static const char name##_tag = 0; \
   T* const name = static_cast<T*>(::tenrec::simt::shared_array(&name##_tag, #name, sizeof(T) * (n), alignof(T)))
 #define TENREC_DYNAMIC_SHARED(T, name) T* const name = static_cast<T*>(::tenrec::simt::dynamic_shared())
-#define TENREC_LAUNCH(kernel, grid, block, shared_bytes, stream, ...) \
-  (static_cast<void>(stream),                                         \
-   ::tenrec::simt::launch(::tenrec::simt::Launch{#kernel, grid, block, size_t(shared_bytes)}, &kernel, __VA_ARGS__))
+#define TENREC_LAUNCH(kernel, grid, block, shared_bytes, stream, ...)                                         \
+  ::tenrec::simt::launch(::tenrec::simt::Launch{#kernel, grid, block, size_t(shared_bytes)}, stream, &kernel, \
+                         __VA_ARGS__)
 
 #endif
 

@@ -256,6 +256,134 @@ TEST(PlantedFault, UnalignedWideAccess) {
                "not a multiple of 16");
 }
 
+// --- streams and events ---------------------------------------------------------------------------------------------
+
+class Stream {
+ public:
+  Stream() { EXPECT_EQ(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), cudaSuccess); }
+  ~Stream() { cudaStreamDestroy(stream_); }
+  Stream(const Stream&) = delete;
+  Stream& operator=(const Stream&) = delete;
+  operator cudaStream_t() const { return stream_; }
+
+ private:
+  cudaStream_t stream_ = nullptr;
+};
+
+// x^4 in two steps on two streams; with or without the event between them.
+std::vector<int> fourth_power(bool wait) {
+  const std::vector<float> x = numbers(100);
+  const Device<float> in(x), squares(x.size()), out(x.size());
+  const Stream first, second;
+  cudaEvent_t done;
+  EXPECT_EQ(cudaEventCreateWithFlags(&done, cudaEventDisableTiming), cudaSuccess);
+  TENREC_LAUNCH(cuda::square, 1, 64, 0, first, in.data(), squares.data(), int64_t{100});
+  cudaEventRecord(done, first);
+  if (wait) cudaStreamWaitEvent(second, done, 0);
+  TENREC_LAUNCH(cuda::square, 1, 64, 0, second, squares.data(), out.data(), int64_t{100});
+  EXPECT_EQ(cudaDeviceSynchronize(), cudaSuccess);
+  cudaEventDestroy(done);
+  std::vector<int> y;
+  for (const float v : out.host()) y.push_back(std::isnan(v) ? -1 : int(v));
+  return y;
+}
+
+TEST(Streams, AnEventOrdersThem) {
+  EXPECT_FALSE(depends_on_order([] { return fourth_power(true); }));
+  EXPECT_EQ(fourth_power(true)[1], 13 * 13 * 13 * 13);
+}
+TEST(PlantedFault, MissingEventWait) {
+  EXPECT_TRUE(depends_on_order([] { return fourth_power(false); }));
+}
+
+TEST(PlantedFault, UseAfterStreamFree) {
+  const auto late_write = [] {
+    float* y = nullptr;
+    EXPECT_EQ(cudaMallocAsync(reinterpret_cast<void**>(&y), 400, nullptr), cudaSuccess);
+    const Device<float> x(numbers(100));
+    std::string found;
+    {
+      const Stream frees, writes;
+      cudaFreeAsync(y, frees);
+      TENREC_LAUNCH(cuda::square, 1, 64, 0, writes, x.data(), y, int64_t{100});
+      cudaDeviceSynchronize();
+      found = simt::take_fault();
+    }
+    return found;
+  };
+  if (kAddressSanitizer) {
+    EXPECT_DEATH(late_write(), "AddressSanitizer");
+    return;
+  }
+  std::set<bool> found;
+  in_every_order([&] { found.insert(late_write().find("after it was freed") != std::string::npos); });
+  EXPECT_TRUE(found.count(true));
+}
+
+TEST(Streams, WorkWaitsUntilTheHostSynchronises) {
+  const Stream stream;
+  std::vector<float> host = numbers(10), back(10);
+  void* device = nullptr;
+  ASSERT_EQ(cudaMalloc(&device, 40), cudaSuccess);
+  int called = 0;
+  cudaMemcpyAsync(device, host.data(), 40, cudaMemcpyHostToDevice, stream);
+  cudaLaunchHostFunc(
+      stream, [](void* count) { ++*static_cast<int*>(count); }, &called);
+  cudaMemcpyAsync(back.data(), device, 40, cudaMemcpyDefault, stream);
+  EXPECT_EQ(cudaStreamQuery(stream), cudaErrorNotReady);
+  EXPECT_EQ(called, 0);
+  host[3] = 99;  // too early: the copy has not been made yet
+  EXPECT_EQ(cudaStreamSynchronize(stream), cudaSuccess);
+  EXPECT_EQ(cudaStreamQuery(stream), cudaSuccess);
+  EXPECT_EQ(called, 1);
+  EXPECT_EQ(back[3], 99);
+  cudaMemsetAsync(device, 0, 40, stream);
+  EXPECT_EQ(cudaMemcpy(back.data(), device, 40, cudaMemcpyDeviceToHost), cudaSuccess);
+  EXPECT_EQ(back, std::vector<float>(10, 0.0f));
+  cudaEvent_t start, end;
+  cudaEventCreateWithFlags(&start, cudaEventDefault);
+  cudaEventCreateWithFlags(&end, cudaEventDefault);
+  float milliseconds = -1;
+  EXPECT_EQ(cudaEventElapsedTime(&milliseconds, start, end), cudaErrorInvalidValue);
+  cudaEventRecord(start, stream);
+  cudaEventRecord(end, stream);
+  EXPECT_EQ(cudaEventQuery(end), cudaErrorNotReady);
+  EXPECT_EQ(cudaEventSynchronize(end), cudaSuccess);
+  EXPECT_EQ(cudaEventElapsedTime(&milliseconds, start, end), cudaSuccess);
+  EXPECT_GE(milliseconds, 0);
+  cudaEventDestroy(start);
+  cudaEventDestroy(end);
+  EXPECT_EQ(cudaFree(device), cudaSuccess);
+  EXPECT_EQ(cudaGetLastError(), cudaErrorInvalidValue);  // what the early question left behind
+  EXPECT_EQ(cudaGetLastError(), cudaSuccess);
+}
+
+TEST(Streams, AFaultIsReportedByEveryLaterCall) {
+  const Stream stream;
+  const Device<int> y(32);
+  TENREC_LAUNCH(cuda::barrier_in_a_branch, 1, 32, 0, stream, y.data());
+  EXPECT_EQ(cudaStreamSynchronize(stream), cudaErrorLaunchFailure);
+  void* p = nullptr;
+  EXPECT_EQ(cudaMalloc(&p, 4), cudaErrorLaunchFailure);
+  EXPECT_EQ(cudaGetLastError(), cudaErrorLaunchFailure);
+  EXPECT_NE(simt::take_fault().find("wait at different places"), std::string::npos);
+  EXPECT_EQ(cudaMalloc(&p, 4), cudaSuccess);
+  EXPECT_EQ(cudaFree(p), cudaSuccess);
+}
+
+TEST(Streams, MemoryEnds) {
+  simt::set_memory_limit(1000);
+  void* p = nullptr;
+  EXPECT_EQ(cudaMalloc(&p, 1001), cudaErrorMemoryAllocation);
+  size_t free = 0, total = 0;
+  EXPECT_EQ(cudaMemGetInfo(&free, &total), cudaSuccess);
+  EXPECT_EQ(total, 1000u);
+  simt::set_memory_limit(size_t(4) << 30);
+  EXPECT_EQ(cudaGetLastError(), cudaErrorMemoryAllocation);
+  EXPECT_EQ(cudaMalloc(&p, 1001), cudaSuccess);
+  EXPECT_EQ(cudaFree(p), cudaSuccess);
+}
+
 TEST(Emulator, RefusesWhatNoDeviceTakes) {
   const Device<float> y(4);
   EXPECT_FOUND(TENREC_LAUNCH(cuda::one_too_far, 1, 1025, 0, nullptr, y.data(), int64_t{0}), "at most 1024 threads");

@@ -5,19 +5,12 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <map>
-#include <memory>
-#include <mutex>
 #include <random>
 
+#include "emulator/device_memory.h"
+
 #if defined(__SANITIZE_ADDRESS__)
-#include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
-#define SIMT_POISON(p, n) ASAN_POISON_MEMORY_REGION(p, n)
-#define SIMT_UNPOISON(p, n) ASAN_UNPOISON_MEMORY_REGION(p, n)
-#else
-#define SIMT_POISON(p, n) static_cast<void>(p)
-#define SIMT_UNPOISON(p, n) static_cast<void>(p)
 #endif
 #if defined(__SANITIZE_THREAD__)
 #include <sanitizer/tsan_interface.h>
@@ -32,8 +25,7 @@ void AnnotateIgnoreWritesEnd(const char*, int);
 namespace tenrec::simt {
 namespace {
 
-constexpr size_t kStack = 64 << 10, kPage = 4096, kGuard = 64;
-constexpr int kPoison = 0xff, kCanary = 0xa5;
+constexpr size_t kStack = 64 << 10, kPage = 4096;
 constexpr unsigned kWarp = 32;
 
 // What the emulator itself reads and writes is no part of the kernel: ThreadSanitizer looks away.
@@ -67,119 +59,6 @@ void acquire(char* token) {
   static_cast<void>(token);
 #endif
 }
-
-// --- guarded memory -------------------------------------------------------------------------------------------------
-
-// Bytes between two guards. They begin poisoned; the guards are looked at by intact().
-class Guarded {
- public:
-  Guarded(size_t bytes, size_t align) : bytes_(bytes), front_(std::max<size_t>(align, kGuard)) {
-    const size_t whole = (front_ + bytes + kGuard + front_ - 1) / front_ * front_;
-    raw_.reset(static_cast<unsigned char*>(std::aligned_alloc(front_, whole)));
-    if (!raw_) fail<OutOfMemoryError>("emulator: ", bytes, " bytes could not be had");
-    std::memset(data(), kPoison, bytes);
-    mend();
-    SIMT_POISON(raw_.get(), front_);
-    SIMT_POISON(raw_.get() + front_ + bytes, kGuard);
-  }
-  Guarded(Guarded&&) = default;
-  ~Guarded() {
-    if (raw_) SIMT_UNPOISON(raw_.get(), front_ + bytes_ + kGuard);
-  }
-
-  unsigned char* data() const { return raw_.get() + front_; }
-  size_t bytes() const { return bytes_; }
-  bool intact() const {
-#if defined(__SANITIZE_ADDRESS__)
-    return true;  // it would have said so
-#else
-    const auto is_canary = [](unsigned char byte) { return byte == kCanary; };
-    return std::all_of(raw_.get(), data(), is_canary) &&
-           std::all_of(data() + bytes_, data() + bytes_ + kGuard, is_canary);
-#endif
-  }
-  void mend() const {
-    std::memset(raw_.get(), kCanary, front_);
-    std::memset(data() + bytes_, kCanary, kGuard);
-  }
-  void forbid() const { SIMT_POISON(data(), bytes_); }
-  void allow() const { SIMT_UNPOISON(data(), bytes_); }
-
- private:
-  struct Free {
-    void operator()(unsigned char* p) const { std::free(p); }
-  };
-  std::unique_ptr<unsigned char[], Free> raw_;
-  size_t bytes_, front_;
-};
-
-class DeviceMemory {
- public:
-  static DeviceMemory& instance() {
-    static DeviceMemory memory;
-    return memory;
-  }
-  void* allocate(size_t bytes) {
-    const std::lock_guard lock(mutex_);
-    Guarded block(bytes, 256);
-    if (launches_ == 0) block.forbid();
-    void* data = block.data();
-    blocks_.emplace(data, std::move(block));
-    return data;
-  }
-  void deallocate(void* pointer) {
-    const std::lock_guard lock(mutex_);
-    const auto found = blocks_.find(pointer);
-    if (found == blocks_.end()) fail<KernelError>("emulator: freed what is no block of device memory");
-    const bool intact = found->second.intact();
-    const size_t bytes = found->second.bytes();
-    blocks_.erase(found);
-    if (!intact)
-      fail<KernelError>("emulator: something was written next to a block of ", bytes, " bytes of device memory");
-  }
-  // Calls f while the block that holds [pointer, pointer + bytes) may be touched.
-  template <class F>
-  void access(const void* pointer, size_t bytes, F&& f) {
-    const std::lock_guard lock(mutex_);
-    auto found = blocks_.upper_bound(const_cast<void*>(pointer));
-    if (found == blocks_.begin()) fail<KernelError>("emulator: a copy touches what is no device memory");
-    --found;
-    const auto* begin = static_cast<const char*>(found->first);
-    if (static_cast<const char*>(pointer) + bytes > begin + found->second.bytes())
-      fail<KernelError>("emulator: a copy of ", bytes, " bytes leaves its block of ", found->second.bytes());
-    if (launches_ == 0) found->second.allow();
-    f();
-    if (launches_ == 0) found->second.forbid();
-  }
-  void begin_launch() {
-    const std::lock_guard lock(mutex_);
-    if (launches_++ == 0)
-      for (const auto& [pointer, block] : blocks_) block.allow();
-  }
-  // True if no guard was touched.
-  bool end_launch() {
-    const std::lock_guard lock(mutex_);
-    if (--launches_ > 0) return true;
-    bool intact = true;
-    for (const auto& [pointer, block] : blocks_) {
-      if (!block.intact()) {
-        intact = false;
-        block.mend();  // reported once
-      }
-      block.forbid();
-    }
-    return intact;
-  }
-  size_t blocks() {
-    const std::lock_guard lock(mutex_);
-    return blocks_.size();
-  }
-
- private:
-  std::mutex mutex_;
-  std::map<void*, Guarded> blocks_;
-  int launches_ = 0;
-};
 
 // --- fibers ---------------------------------------------------------------------------------------------------------
 
@@ -524,6 +403,13 @@ void Block::run() {
   check_guards();
 }
 
+Block& here(const char* what) {
+  if (!running) fail<KernelError>("emulator: ", what, " outside of a kernel");
+  return *running;
+}
+
+}  // namespace
+
 void check_configuration(const Launch& l) {
   const auto bad = [&](const char* why) {
     fail<KernelError>(l.name, ": no device takes a grid of ", place(uint3{l.grid.x, l.grid.y, l.grid.z}), " blocks of ",
@@ -538,13 +424,6 @@ void check_configuration(const Launch& l) {
     bad("at most 1024 threads, 64 of them along z");
   if (l.shared_bytes > 227 * 1024) bad("at most 227 KiB");
 }
-
-Block& here(const char* what) {
-  if (!running) fail<KernelError>("emulator: ", what, " outside of a kernel");
-  return *running;
-}
-
-}  // namespace
 
 Options& options() {
   static Options options = [] {
@@ -572,7 +451,7 @@ void run(const Launch& launch, const std::function<void()>& body) {
     memory.end_launch();
     throw;
   }
-  if (!memory.end_launch()) fail<KernelError>(launch.name, ": something was written next to a block of device memory");
+  if (const std::string found = memory.end_launch(); !found.empty()) fail<KernelError>(launch.name, ": ", found);
 }
 
 void* allocate(size_t bytes) { return DeviceMemory::instance().allocate(bytes); }

@@ -21,6 +21,7 @@
 #include <functional>
 #include <source_location>
 #include <string>
+#include <tuple>
 #include <type_traits>
 #include <vector>
 
@@ -49,13 +50,8 @@ struct Launch {
   dim3 grid, block;
   size_t shared_bytes = 0;  // dynamic shared memory
 };
+void check_configuration(const Launch& launch);
 void run(const Launch& launch, const std::function<void()>& body);
-
-template <class... P, class... A>
-void launch(const Launch& config, void (*kernel)(P...), A&&... args) {
-  const std::tuple<std::decay_t<P>...> values(std::forward<A>(args)...);  // converted and copied, as a real launch does
-  run(config, [&] { std::apply(kernel, values); });
-}
 
 // --- device memory --------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,333 @@
+#include "emulator/runtime.h"
+
+#include <algorithm>
+#include <chrono>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <random>
+#include <utility>
+
+#include "emulator/device_memory.h"
+
+namespace {
+
+using tenrec::simt::DeviceMemory;
+using tenrec::simt::Order;
+
+// What has happened to an event, kept as long as work refers to it.
+struct Record {
+  uint64_t asked = 0, done = 0;  // recordings: put into a stream, and reached
+  std::chrono::steady_clock::time_point when;
+};
+
+struct Work {
+  std::function<void()> run;
+  std::function<bool()> ready;  // empty: always
+};
+
+}  // namespace
+
+struct CUstream_st {
+  std::deque<Work> queue;
+};
+struct CUevent_st {
+  std::shared_ptr<Record> record = std::make_shared<Record>();
+};
+
+namespace tenrec::simt {
+namespace {
+
+class Runtime {
+ public:
+  static Runtime& instance() {
+    static Runtime runtime;
+    return runtime;
+  }
+
+  // Calls f with the runtime locked; what it throws, and an earlier fault, become an error code.
+  template <class F>
+  cudaError_t call(F&& f) {
+    const std::lock_guard lock(mutex_);
+    if (!fault_.empty()) return last_ = cudaErrorLaunchFailure;
+    try {
+      const cudaError_t result = f();
+      if (result != cudaSuccess && result != cudaErrorNotReady) last_ = result;
+      return result;
+    } catch (const std::exception& e) {
+      fault_ = e.what();
+      return last_ = cudaErrorLaunchFailure;
+    }
+  }
+
+  cudaStream_t add_stream() {
+    streams_.push_back(std::make_unique<CUstream_st>());
+    return streams_.back().get();
+  }
+  void remove_stream(cudaStream_t stream) {
+    drain([=] { return stream->queue.empty(); });
+    std::erase_if(streams_, [=](const auto& s) { return s.get() == stream; });
+  }
+  void enqueue(cudaStream_t stream, Work work) {
+    if (!stream) {  // the stream 0
+      drain_all();
+      work.run();
+      return;
+    }
+    stream->queue.push_back(std::move(work));
+    if (options().order == Order::random && random_() % 2) step();  // a device does not wait to be asked
+  }
+  template <class Done>
+  void drain(Done&& done) {
+    while (!done())
+      if (!step()) fail<KernelError>("emulator: streams wait for each other: no work can go on");
+  }
+  void drain_all() {
+    drain(
+        [&] { return std::all_of(streams_.begin(), streams_.end(), [](const auto& s) { return s->queue.empty(); }); });
+  }
+
+  std::string take_fault() {
+    const std::lock_guard lock(mutex_);
+    for (const auto& stream : streams_) stream->queue.clear();
+    last_ = cudaSuccess;
+    return std::exchange(fault_, {});
+  }
+  cudaError_t last_error(bool clear) {
+    const std::lock_guard lock(mutex_);
+    const cudaError_t last = last_;
+    if (clear && fault_.empty()) last_ = cudaSuccess;
+    return last;
+  }
+  std::recursive_mutex& mutex() { return mutex_; }
+
+ private:
+  // Runs one piece of work; false if none can go on.
+  bool step() {
+    std::vector<CUstream_st*> able;
+    for (const auto& stream : streams_)
+      if (!stream->queue.empty() && (!stream->queue.front().ready || stream->queue.front().ready()))
+        able.push_back(stream.get());
+    if (able.empty()) return false;
+    CUstream_st* chosen = options().order == Order::forward   ? able.front()
+                          : options().order == Order::reverse ? able.back()
+                                                              : able[random_() % able.size()];
+    const Work work = std::move(chosen->queue.front());
+    chosen->queue.pop_front();
+    work.run();
+    return true;
+  }
+
+  std::recursive_mutex mutex_;
+  std::vector<std::unique_ptr<CUstream_st>> streams_;
+  std::mt19937_64 random_{options().seed};
+  std::string fault_;
+  cudaError_t last_ = cudaSuccess;
+};
+
+bool on_device(const void* pointer) { return DeviceMemory::instance().contains(pointer); }
+
+void copy(void* to, const void* from, size_t bytes, cudaMemcpyKind kind) {
+  const bool to_device =
+      kind == cudaMemcpyDefault ? on_device(to) : kind == cudaMemcpyHostToDevice || kind == cudaMemcpyDeviceToDevice;
+  const bool from_device =
+      kind == cudaMemcpyDefault ? on_device(from) : kind == cudaMemcpyDeviceToHost || kind == cudaMemcpyDeviceToDevice;
+  DeviceMemory& memory = DeviceMemory::instance();
+  const auto move = [&] { std::memmove(to, from, bytes); };
+  const auto read = [&] { from_device ? memory.access(from, bytes, move) : move(); };
+  to_device ? memory.access(to, bytes, read) : read();
+}
+
+size_t memory_limit = size_t(4) << 30;
+
+}  // namespace
+
+void enqueue(cudaStream_t stream, std::function<void()> work) {
+  Runtime& runtime = Runtime::instance();
+  const std::lock_guard lock(runtime.mutex());
+  runtime.call([&] {
+    runtime.enqueue(stream, {std::move(work), {}});
+    return cudaSuccess;
+  });
+}
+void drain() {
+  Runtime& runtime = Runtime::instance();
+  const std::lock_guard lock(runtime.mutex());
+  runtime.drain_all();
+}
+std::string take_fault() { return Runtime::instance().take_fault(); }
+void set_memory_limit(size_t bytes) { memory_limit = bytes; }
+
+}  // namespace tenrec::simt
+
+using tenrec::simt::Runtime;
+
+namespace {
+template <class F>
+cudaError_t call(F&& f) {
+  return Runtime::instance().call(std::forward<F>(f));
+}
+// For functions without a result of their own.
+template <class F>
+cudaError_t perform(F&& f) {
+  return call([&] {
+    f();
+    return cudaSuccess;
+  });
+}
+Runtime& runtime() { return Runtime::instance(); }
+}  // namespace
+
+extern "C" {
+
+cudaError_t CUDARTAPI cudaGetDeviceCount(int* count) {
+  *count = 1;
+  return cudaSuccess;
+}
+cudaError_t CUDARTAPI cudaGetDevice(int* device) {
+  *device = 0;
+  return cudaSuccess;
+}
+cudaError_t CUDARTAPI cudaSetDevice(int device) {
+  return call([=] { return device == 0 ? cudaSuccess : cudaErrorInvalidDevice; });
+}
+cudaError_t CUDARTAPI cudaGetLastError() { return runtime().last_error(true); }
+cudaError_t CUDARTAPI cudaPeekAtLastError() { return runtime().last_error(false); }
+const char* CUDARTAPI cudaGetErrorName(cudaError_t error) {
+  switch (error) {
+    case cudaSuccess:
+      return "cudaSuccess";
+    case cudaErrorInvalidValue:
+      return "cudaErrorInvalidValue";
+    case cudaErrorMemoryAllocation:
+      return "cudaErrorMemoryAllocation";
+    case cudaErrorInvalidDevice:
+      return "cudaErrorInvalidDevice";
+    case cudaErrorNotReady:
+      return "cudaErrorNotReady";
+    case cudaErrorLaunchFailure:
+      return "cudaErrorLaunchFailure";
+    default:
+      return "an error that the emulator does not make";
+  }
+}
+const char* CUDARTAPI cudaGetErrorString(cudaError_t error) { return cudaGetErrorName(error); }
+
+cudaError_t CUDARTAPI cudaMalloc(void** pointer, size_t bytes) {
+  return call([=] {
+    auto& memory = tenrec::simt::DeviceMemory::instance();
+    if (memory.bytes() + bytes > tenrec::simt::memory_limit) return cudaErrorMemoryAllocation;
+    *pointer = memory.allocate(bytes);
+    return cudaSuccess;
+  });
+}
+cudaError_t CUDARTAPI cudaFree(void* pointer) {
+  return perform([=] {
+    runtime().drain_all();
+    tenrec::simt::deallocate(pointer);
+  });
+}
+cudaError_t CUDARTAPI cudaMallocAsync(void** pointer, size_t bytes, cudaStream_t) { return cudaMalloc(pointer, bytes); }
+cudaError_t CUDARTAPI cudaFreeAsync(void* pointer, cudaStream_t stream) {
+  return perform([=] { runtime().enqueue(stream, {[=] { tenrec::simt::deallocate(pointer); }, {}}); });
+}
+cudaError_t CUDARTAPI cudaMallocHost(void** pointer, size_t bytes) {
+  *pointer = std::malloc(bytes ? bytes : 1);
+  return call([=] { return *pointer ? cudaSuccess : cudaErrorMemoryAllocation; });
+}
+cudaError_t CUDARTAPI cudaFreeHost(void* pointer) {
+  return perform([=] {
+    runtime().drain_all();
+    std::free(pointer);
+  });
+}
+cudaError_t CUDARTAPI cudaMemGetInfo(size_t* free, size_t* total) {
+  return perform([=] {
+    *total = tenrec::simt::memory_limit;
+    *free = *total - tenrec::simt::DeviceMemory::instance().bytes();
+  });
+}
+
+cudaError_t CUDARTAPI cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind kind) {
+  return perform([=] {
+    runtime().drain_all();
+    tenrec::simt::copy(to, from, bytes, kind);
+  });
+}
+cudaError_t CUDARTAPI cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind,
+                                      cudaStream_t stream) {
+  return perform([=] { runtime().enqueue(stream, {[=] { tenrec::simt::copy(to, from, bytes, kind); }, {}}); });
+}
+cudaError_t CUDARTAPI cudaMemsetAsync(void* pointer, int value, size_t bytes, cudaStream_t stream) {
+  return perform([=] {
+    const auto fill = [=] {
+      tenrec::simt::DeviceMemory::instance().access(pointer, bytes, [=] { std::memset(pointer, value, bytes); });
+    };
+    runtime().enqueue(stream, {fill, {}});
+  });
+}
+
+cudaError_t CUDARTAPI cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
+  return perform([=] { *stream = runtime().add_stream(); });
+}
+cudaError_t CUDARTAPI cudaStreamDestroy(cudaStream_t stream) {
+  return perform([=] { runtime().remove_stream(stream); });
+}
+cudaError_t CUDARTAPI cudaStreamSynchronize(cudaStream_t stream) {
+  return perform([=] { stream ? runtime().drain([=] { return stream->queue.empty(); }) : runtime().drain_all(); });
+}
+cudaError_t CUDARTAPI cudaStreamQuery(cudaStream_t stream) {
+  return call([=] { return !stream || stream->queue.empty() ? cudaSuccess : cudaErrorNotReady; });
+}
+cudaError_t CUDARTAPI cudaDeviceSynchronize() {
+  return perform([] { runtime().drain_all(); });
+}
+cudaError_t CUDARTAPI cudaLaunchHostFunc(cudaStream_t stream, cudaHostFn_t function, void* data) {
+  return perform([=] { runtime().enqueue(stream, {[=] { function(data); }, {}}); });
+}
+
+cudaError_t CUDARTAPI cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
+  return perform([=] { *event = new CUevent_st; });
+}
+cudaError_t CUDARTAPI cudaEventDestroy(cudaEvent_t event) {
+  delete event;
+  return cudaSuccess;
+}
+cudaError_t CUDARTAPI cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+  return perform([=] {
+    const std::shared_ptr<Record> record = event->record;
+    const uint64_t number = ++record->asked;
+    const auto reach = [=] {
+      record->done = std::max(record->done, number);
+      record->when = std::chrono::steady_clock::now();
+    };
+    runtime().enqueue(stream, {reach, {}});
+  });
+}
+cudaError_t CUDARTAPI cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
+  return perform([=] {
+    const std::shared_ptr<Record> record = event->record;
+    const auto reached = [record, number = record->asked] { return record->done >= number; };
+    if (stream)
+      runtime().enqueue(stream, {[] {}, reached});
+    else
+      runtime().drain(reached);
+  });
+}
+cudaError_t CUDARTAPI cudaEventSynchronize(cudaEvent_t event) {
+  return perform([=] { runtime().drain([=] { return event->record->done >= event->record->asked; }); });
+}
+cudaError_t CUDARTAPI cudaEventQuery(cudaEvent_t event) {
+  return call([=] { return event->record->done >= event->record->asked ? cudaSuccess : cudaErrorNotReady; });
+}
+cudaError_t CUDARTAPI cudaEventElapsedTime(float* milliseconds, cudaEvent_t start, cudaEvent_t end) {
+  return call([=] {
+    const Record &a = *start->record, &b = *end->record;
+    if (a.asked == 0 || b.asked == 0) return cudaErrorInvalidValue;
+    if (a.done < a.asked || b.done < b.asked) return cudaErrorNotReady;
+    *milliseconds = std::chrono::duration<float, std::milli>(b.when - a.when).count();
+    return cudaSuccess;
+  });
+}
+
+}  // extern "C"
