@@ -12,9 +12,6 @@
 
 namespace {
 
-using tenrec::simt::DeviceMemory;
-using tenrec::simt::Order;
-
 // What has happened to an event, kept as long as work refers to it.
 struct Record {
   uint64_t asked = 0, done = 0;  // recordings: put into a stream, and reached

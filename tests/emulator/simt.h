@@ -64,7 +64,26 @@ size_t allocated_blocks();
 
 // --- inside a kernel ------------------------------------------------------------------------------------------------
 
+#if defined(__cpp_lib_source_location)
 using Site = std::source_location;
+#else  // clang 14 reads this too
+class Site {
+ public:
+  static constexpr Site current(const char* file = __builtin_FILE(), unsigned line = __builtin_LINE()) {
+    Site site;
+    site.file_ = file;
+    site.line_ = line;
+    return site;
+  }
+  constexpr const char* file_name() const { return file_; }
+  constexpr unsigned line() const { return line_; }
+  constexpr unsigned column() const { return 0; }
+
+ private:
+  const char* file_ = "";
+  unsigned line_ = 0;
+};
+#endif
 
 const uint3& thread_index();
 const uint3& block_index();
