@@ -40,9 +40,9 @@ bool is_halving(const Windows& w) {
 }
 
 // What max_pool takes of a window: the larger, the first of equals, and a NaN before all else.
-template <class V>
-auto is_better(V value, V best) {
-  return (value > best) | ((value != value) & (best == best));
+template <class T>
+bool is_better(T value, T best) {
+  return value > best || (value != value && best == best);
 }
 
 // 16 of them, by the compiler's own vector types: it does not see by itself that the choices need no branches.
@@ -52,16 +52,19 @@ typedef int32_t Ints __attribute__((vector_size(64)));
 
 // 16 floats or, where memory ends before, the first `room` of them; and to memory the first `count` of floats or
 // indices. (To store whole vectors and let the next row overwrite what is too much was slower.)
-TENREC_INLINE Floats load_part(const float* from, int64_t room) {
+// (By reference: how such vectors are returned depends on the instruction set.)
+TENREC_INLINE void load_part(const void* memory, int64_t room, Floats& v) {
+  const auto* from = static_cast<const float*>(memory);
   if (room >= kHalvingLanes) {
-    Floats v;
     std::memcpy(&v, from, sizeof v);
-    return v;
+  } else {
+    const auto pack = detail::load_first(from, int(std::max<int64_t>(room, 0)));
+    static_assert(sizeof pack == sizeof v);
+    std::memcpy(&v, &pack, sizeof v);
   }
-  return std::bit_cast<Floats>(detail::load_first(from, int(std::max<int64_t>(room, 0))));
 }
 template <class V, class T>
-TENREC_INLINE void store_part(T* to, V v, int64_t count) {
+TENREC_INLINE void store_part(T* to, const V& v, int64_t count) {
 #if defined(__AVX512F__)
   __builtin_ia32_storedqusi512_mask(reinterpret_cast<int*>(to), std::bit_cast<Ints>(v), uint16_t((1u << count) - 1));
 #else
@@ -80,10 +83,12 @@ void max_pool_halving(const PooledPlane& p, const float* x, float* y, int32_t* i
       Ints place{};
       for (int row = 0; row < 2; ++row) {
         const int64_t at = (2 * i + row) * p.cols + 2 * j, room = p.area() - at;
-        const Floats low = load_part(x + at, room), high = load_part(x + at + kHalvingLanes, room - kHalvingLanes);
+        Floats low, high;
+        load_part(x + at, room, low);
+        load_part(x + at + kHalvingLanes, room - kHalvingLanes, high);
         for (int col = 0; col < 2; ++col) {
           const Floats value = __builtin_shuffle(low, high, kEven + col);
-          const Ints better = row + col == 0 ? Ints{} == 0 : is_better(value, best);
+          const Ints better = row + col == 0 ? Ints{} == 0 : (value > best) | ((value != value) & (best == best));
           best = better ? value : best;
           place = better ? kEven + int32_t(at + col) : place;
         }
@@ -102,8 +107,12 @@ void scatter_halving(const PooledPlane& p, const float* dy, const int32_t* indic
       for (int64_t j = 0; j < p.out_cols; j += kHalvingLanes) {
         const int64_t from = i * p.out_cols + j, count = std::min<int64_t>(kHalvingLanes, p.out_cols - j);
         const int64_t at = row * p.cols + 2 * j, room = p.outputs() - from;
-        const Floats value = load_part(dy + from, room) + Floats{};  // 0 + dy: no -0, as where windows overlap
-        const auto place = std::bit_cast<Ints>(load_part(reinterpret_cast<const float*>(indices + from), room));
+        Floats value, place_bits;
+        Ints place;
+        load_part(dy + from, room, value);
+        load_part(indices + from, room, place_bits);
+        std::memcpy(&place, &place_bits, sizeof place);
+        value += Floats{};  // 0 + dy: no -0, as where windows overlap
         const Ints first = kEven + int32_t(at);
         const Floats left = place == first ? value : Floats{}, right = place == first + 1 ? value : Floats{};
         store_part(dx + at, __builtin_shuffle(left, right, kPairs), std::min<int64_t>(2 * count, kHalvingLanes));

@@ -29,7 +29,8 @@ lane_tsan() {
 }
 
 # The package as others use it: installed, static and shared, and as a subdirectory. The settings are those of the
-# release where they can be, so that ccache compiles little again.
+# release, so that ccache compiles little again; but the subdirectory takes the defaults, and with them the packages'
+# instruction set.
 lane_package() {
   local built="$root/build/package"
   build_release
@@ -40,7 +41,7 @@ lane_package() {
   step pkg_config consume_pkg_config "$built/static"
   step install_shared install_shared "$built/shared"
   step shared consume shared "$built/shared"
-  step add_subdirectory consume add_subdirectory "" -DTENREC_ARCH=native -DTENREC_WERROR=ON
+  step add_subdirectory consume add_subdirectory "" -DTENREC_WERROR=ON
 }
 
 lane_checks() {
