@@ -73,7 +73,6 @@ TENREC_INLINE void store_part(T* to, const V& v, int64_t count) {
 }
 
 constexpr Ints kEven = {0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30};
-constexpr Ints kPairs = {0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23};  // the first halves of two, in turns
 
 // A plane of windows.
 void max_pool_halving(const PooledPlane& p, const float* x, float* y, int32_t* indices) {
@@ -86,8 +85,11 @@ void max_pool_halving(const PooledPlane& p, const float* x, float* y, int32_t* i
         Floats low, high;
         load_part(x + at, room, low);
         load_part(x + at + kHalvingLanes, room - kHalvingLanes, high);
+        const Floats sides[2] = {
+            __builtin_shufflevector(low, high, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30),
+            __builtin_shufflevector(low, high, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31)};
         for (int col = 0; col < 2; ++col) {
-          const Floats value = __builtin_shuffle(low, high, kEven + col);
+          const Floats value = sides[col];
           const Ints better = row + col == 0 ? Ints{} == 0 : (value > best) | ((value != value) & (best == best));
           best = better ? value : best;
           place = better ? kEven + int32_t(at + col) : place;
@@ -115,9 +117,13 @@ void scatter_halving(const PooledPlane& p, const float* dy, const int32_t* indic
         value += Floats{};  // 0 + dy: no -0, as where windows overlap
         const Ints first = kEven + int32_t(at);
         const Floats left = place == first ? value : Floats{}, right = place == first + 1 ? value : Floats{};
-        store_part(dx + at, __builtin_shuffle(left, right, kPairs), std::min<int64_t>(2 * count, kHalvingLanes));
+        store_part(dx + at,
+                   __builtin_shufflevector(left, right, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23),
+                   std::min<int64_t>(2 * count, kHalvingLanes));
         if (2 * count > kHalvingLanes)
-          store_part(dx + at + kHalvingLanes, __builtin_shuffle(left, right, kPairs + 8), 2 * count - kHalvingLanes);
+          store_part(dx + at + kHalvingLanes,
+                     __builtin_shufflevector(left, right, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31),
+                     2 * count - kHalvingLanes);
       }
       if (p.cols > 2 * p.out_cols) std::fill(dx + row * p.cols + 2 * p.out_cols, dx + (row + 1) * p.cols, 0.0f);
     }

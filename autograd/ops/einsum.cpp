@@ -121,9 +121,12 @@ Term contract(Term a, Term b, const std::string& keep) {
     return n;
   };
   const auto matrix = [&](const Term& t, const std::string& first, const std::string& second) {
+    std::string order = batch;
+    order += first;
+    order += second;
     Shape full;
-    for (char c : batch + first + second) full.push_back(size(c));
-    Tensor x = arrange(t, batch + first + second);
+    for (char c : order) full.push_back(size(c));
+    Tensor x = arrange(t, order);
     if (x.shape() != full) x = expand(x, full);
     return reshape(x, {product(batch), product(first), product(second)});
   };

@@ -16,7 +16,6 @@ namespace tenrec {
 using detail::check_floating;
 using detail::check_not_empty;
 using detail::ReducedShape;
-using detail::ReshapedView;
 
 namespace {
 
