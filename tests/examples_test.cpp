@@ -391,10 +391,9 @@ TEST_F(Examples, SaveThatFailsLeavesWhatWasThere) {
   const std::string state = folder_ / "run.state";
   const Conditions full{.file_limit = 64 << 10};  // the state has 1.2 MB
   expect_one_line_error(folder_, "mnist", tiny({"--steps", "2", "--save", state}), {state}, full);
-  const auto start = std::chrono::steady_clock::now();  // tried before the training, not after it
+  // Tried before the training and not after it, which would take longer than a program here may.
   expect_one_line_error(folder_, "mnist", {"--epochs", "1000", "--save", folder_ / "no/such/run"},
                         {folder_ / "no/such/run", "No such file"});
-  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(60));
   succeed(folder_, "mnist", tiny({"--steps", "2", "--save", state}));
   const Bytes before = slurp(state);
   expect_one_line_error(folder_, "mnist", tiny({"--steps", "3", "--save", state}), {state}, full);

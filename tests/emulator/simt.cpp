@@ -74,6 +74,11 @@ struct Fiber {
   Site site;
   uint32_t mask = 0;
   uint64_t word = 0;
+  // For ThreadSanitizer. A thread that is already at its next wait must not be taken for one that has come to this, so
+  // waits use two tokens in turn; `partners` has a bit for each lane: its turn in the operation both took part in.
+  char tokens[2] = {};
+  bool turn = false;
+  uint32_t partners = 0;
 };
 
 // Stacks with a guard page below, kept from block to block.
@@ -115,7 +120,6 @@ class Block {
         index_(index),
         body_(body),
         fibers_(launch.block.x * launch.block.y * launch.block.z),
-        warps_(fibers_.size() / kWarp + 1),
         dynamic_(launch.shared_bytes, 16) {
     static thread_local Stacks stacks;
     for (unsigned i = 0; i < fibers_.size(); ++i) prepare(fibers_[i], i, stacks.get(i));
@@ -158,8 +162,8 @@ class Block {
   uint3 index_;
   const std::function<void()>& body_;
   std::vector<Fiber> fibers_;
-  std::vector<char> warps_;  // tokens of ThreadSanitizer's
-  char barrier_ = 0, start_ = 0, end_ = 0;
+  uint64_t rounds_ = 0;                          // barriers that all threads have reached
+  char barriers_[2] = {}, start_ = 0, end_ = 0;  // tokens of ThreadSanitizer's
   Guarded dynamic_;
   struct Shared {
     const void* tag;
@@ -260,10 +264,18 @@ void Block::wait(State state, uint32_t mask, Site site) {
   me.state = state;
   me.mask = mask;
   me.site = site;
-  char* token = state == State::at_barrier ? &barrier_ : &warps_[me.number / kWarp];
-  release(token);
+  if (state == State::at_barrier) {
+    char* token = &barriers_[rounds_ % 2];
+    release(token);
+    suspend(me);
+    acquire(token);
+    return;
+  }
+  me.turn = !me.turn;
+  release(&me.tokens[me.turn]);
   suspend(me);
-  acquire(token);
+  for (unsigned k = 0; k < kWarp; ++k)
+    if (mask >> k & 1) acquire(&lane(me, k)->tokens[me.partners >> k & 1]);
 }
 
 void Block::check_mask(uint32_t mask, Site site) {
@@ -322,9 +334,15 @@ bool Block::release_warps() {
     bool all = true;
     for (unsigned k = 0; k < kWarp; ++k) all = all && (!(fiber.mask >> k & 1) || arrived(k));
     if (!all) continue;
+    uint32_t turns = 0;
     for (unsigned k = 0; k < kWarp; ++k)
-      if (Fiber* other = lane(fiber, k); fiber.mask >> k & 1 && other && other->state == State::at_warp)
-        other->state = State::ready;
+      if (fiber.mask >> k & 1) turns |= uint32_t(lane(fiber, k)->turn) << k;
+    const uint32_t mask = fiber.mask;
+    for (unsigned k = 0; k < kWarp; ++k)
+      if (mask >> k & 1) {
+        lane(fiber, k)->partners = turns;
+        lane(fiber, k)->state = State::ready;
+      }
     released = true;
   }
   return released;
@@ -340,6 +358,7 @@ bool Block::release_barrier() {
   }
   for (Fiber& fiber : fibers_)
     if (fiber.state == State::at_barrier) fiber.state = State::ready;
+  ++rounds_;
   return first != nullptr;
 }
 
