@@ -8,6 +8,7 @@
 #include "tenrec/kernels/gemm.h"
 #include "tenrec/kernels/scratch.h"
 #include "tenrec/kernels/tiles.h"
+#include "tenrec/kernels/visit.h"
 #include "tenrec/kernels/widen.h"
 
 namespace tenrec::kernels {
@@ -197,26 +198,10 @@ void narrow_all(const float* x, int64_t count, T* y) {
   parallel_for(count, kConvertGrain, [&](int64_t begin, int64_t end) { narrow(x + begin, end - begin, y + begin); });
 }
 
-template <class F>
-void visit_conv_dtype(DType dtype, F&& f) {
-  switch (dtype) {
-    case DType::f32:
-      return f(float{});
-    case DType::f64:
-      return f(double{});
-    case DType::bf16:
-      return f(bfloat16{});
-    case DType::f16:
-      return f(float16{});
-    default:
-      fail<DTypeError>("conv2d: no convolution for dtype ", dtype);
-  }
-}
-
 }  // namespace
 
 void conv2d(Cpu, DType dtype, const ConvShape& s, const void* x, const void* weight, const void* bias, void* y) {
-  visit_conv_dtype(dtype, [&](auto zero) {
+  visit_floating("conv2d", dtype, [&](auto zero) {
     using T = decltype(zero);
     auto *tx = static_cast<const T*>(x), *tw = static_cast<const T*>(weight), *tb = static_cast<const T*>(bias);
     if constexpr (sizeof(T) == 2) {
@@ -232,7 +217,7 @@ void conv2d(Cpu, DType dtype, const ConvShape& s, const void* x, const void* wei
 }
 
 void conv2d_input_grad(Cpu, DType dtype, const ConvShape& s, const void* dy, const void* weight, void* dx) {
-  visit_conv_dtype(dtype, [&](auto zero) {
+  visit_floating("conv2d", dtype, [&](auto zero) {
     using T = decltype(zero);
     auto *ty = static_cast<const T*>(dy), *tw = static_cast<const T*>(weight);
     if constexpr (sizeof(T) == 2) {
@@ -247,7 +232,7 @@ void conv2d_input_grad(Cpu, DType dtype, const ConvShape& s, const void* dy, con
 }
 
 void conv2d_weight_grad(Cpu, DType dtype, const ConvShape& s, const void* x, const void* dy, void* dweight) {
-  visit_conv_dtype(dtype, [&](auto zero) {
+  visit_floating("conv2d", dtype, [&](auto zero) {
     using T = decltype(zero);
     auto *tx = static_cast<const T*>(x), *ty = static_cast<const T*>(dy);
     if constexpr (sizeof(T) == 2) {

@@ -9,6 +9,7 @@
 #include "tenrec/kernels/convert.h"
 #include "tenrec/kernels/elementwise.h"
 #include "tenrec/kernels/elementwise_space.h"
+#include "tenrec/kernels/tiles.h"
 
 namespace tenrec::kernels {
 namespace {
@@ -70,7 +71,7 @@ void copy_space(const detail::Space& s, Convert convert, Side from, Side to) {
   }
   const int64_t patch_cols = std::min<int64_t>(cols, rows == 1 ? kGrain : kGrain / kTile);
   const int64_t patch_rows = std::min(rows, std::max<int64_t>(1, kGrain / patch_cols / kTile) * kTile);
-  const int64_t across = (cols + patch_cols - 1) / patch_cols, down = (rows + patch_rows - 1) / patch_rows;
+  const int64_t across = ceil_div(cols, patch_cols), down = ceil_div(rows, patch_rows);
   const int64_t grain = std::max<int64_t>(1, kGrain / (patch_rows * patch_cols));
   parallel_for(planes * down * across, grain, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {

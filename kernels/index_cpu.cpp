@@ -8,6 +8,8 @@
 #include <vector>
 
 #include "tenrec/core/parallel.h"
+#include "tenrec/kernels/tiles.h"
+#include "tenrec/kernels/visit.h"
 
 namespace tenrec::kernels {
 namespace {
@@ -16,21 +18,6 @@ constexpr int64_t kGrain = 16384;  // elements of a parallel chunk
 
 int64_t grain_of(int64_t elements_per_item) {
   return std::max<int64_t>(1, kGrain / std::max<int64_t>(1, elements_per_item));
-}
-
-// Calls f with an unsigned integer of the width of `t`: for kernels that only move elements.
-template <class F>
-void visit_width(DType t, F&& f) {
-  switch (size_of(t)) {
-    case 1:
-      return f(uint8_t{});
-    case 2:
-      return f(uint16_t{});
-    case 4:
-      return f(uint32_t{});
-    default:
-      return f(uint64_t{});
-  }
 }
 
 }  // namespace
@@ -95,8 +82,8 @@ void take_strided(const View& from, const int64_t* rows, T* to, int64_t count, i
 template <class F>
 void for_column_blocks(const View& into, int64_t count, F&& f) {
   const int64_t outer = into.size(0), inner = into.size(2);
-  const int64_t block = std::max<int64_t>(16, (inner / 16 + 15) / 16 * 16);  // at most 16 or so, whole cache lines
-  const int64_t blocks = (inner + block - 1) / block;
+  const int64_t block = std::max<int64_t>(16, round_up(inner / 16, 16));  // at most 16 or so, whole cache lines
+  const int64_t blocks = ceil_div(inner, block);
   if (count == 0) return;
   parallel_for(outer * blocks, grain_of(count * std::min(block, inner)), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {

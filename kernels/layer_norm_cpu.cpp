@@ -2,6 +2,7 @@
 
 #include "tenrec/kernels/norm.h"
 #include "tenrec/kernels/rows.h"
+#include "tenrec/kernels/tiles.h"
 
 namespace tenrec::kernels {
 
@@ -9,15 +10,7 @@ namespace {
 
 using namespace detail;
 
-constexpr int64_t kGrain = 32768;    // elements that stay in the second cache
-constexpr int64_t kSerialRows = 64;  // rows added one after the other before they go to a wider sum
-
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
-template <class T>
-const T* pointer(const View* v) {
-  return v ? v->as<T>() : nullptr;
-}
+constexpr int64_t kGrain = 32768;  // elements that stay in the second cache
 
 // Weight and bias, or what stands for them.
 template <class T>

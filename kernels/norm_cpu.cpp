@@ -5,6 +5,7 @@
 #include "tenrec/kernels/reduce.h"
 #include "tenrec/kernels/reduce_engine.h"
 #include "tenrec/kernels/rows.h"
+#include "tenrec/kernels/tiles.h"
 
 namespace tenrec::kernels {
 
@@ -12,19 +13,7 @@ namespace {
 
 using namespace detail;
 
-constexpr int64_t kGrain = 32768;    // elements of a parallel chunk
-constexpr int64_t kSerialRows = 64;  // rows added one after the other before they go to a wider sum
-
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
-template <class T>
-const T* pointer(const View* v) {
-  return v ? v->as<T>() : nullptr;
-}
-template <class T>
-T* target(const View* v) {
-  return v ? v->as<T>() : nullptr;
-}
+constexpr int64_t kGrain = 32768;  // elements of a parallel chunk
 
 // Count, mean and sum of squared deviations of some elements.
 struct Moments {
@@ -379,7 +368,8 @@ void batch_norm_grad(Cpu, const View& x, const View& dy, const View& mean, const
                      bool fixed, const View* dx, const View* dweight, const View* dbias) {
   visit_real(x.dtype, [&](auto zero) {
     using T = decltype(zero);
-    batch_grad(x, dy, mean.as<T>(), rstd.as<T>(), pointer<T>(weight), fixed, dx, target<T>(dweight), target<T>(dbias));
+    batch_grad(x, dy, mean.as<T>(), rstd.as<T>(), pointer<T>(weight), fixed, dx, pointer<T>(dweight),
+               pointer<T>(dbias));
   });
 }
 

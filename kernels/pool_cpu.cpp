@@ -7,28 +7,13 @@
 #include "tenrec/core/error.h"
 #include "tenrec/core/parallel.h"
 #include "tenrec/kernels/reduce_tree.h"
+#include "tenrec/kernels/visit.h"
 
 namespace tenrec::kernels {
 namespace {
 
 template <class T>
 using Wide = std::conditional_t<std::is_same_v<T, double>, double, float>;
-
-template <class F>
-void visit_floating(DType dtype, F&& f) {
-  switch (dtype) {
-    case f64:
-      return f(double{});
-    case f32:
-      return f(float{});
-    case bf16:
-      return f(bfloat16{});
-    case f16:
-      return f(float16{});
-    default:
-      fail<DTypeError>("pooling: expected a floating dtype, got ", dtype);
-  }
-}
 
 int64_t planes_per_chunk(int64_t area) { return std::max<int64_t>(1, 16384 / std::max<int64_t>(area, 1)); }
 
@@ -160,7 +145,7 @@ void max_pool(Cpu, DType dtype, int64_t planes, const Windows& rows, const Windo
               int32_t* indices) {
   const int64_t area = rows.size * cols.size, outputs = rows.count() * cols.count();
   const PooledPlane plane{rows.size, cols.size, rows.count(), cols.count(), is_halving(rows, cols)};
-  visit_floating(dtype, [&](auto zero) {
+  visit_floating("pooling", dtype, [&](auto zero) {
     using T = decltype(zero);
     parallel_for(planes, planes_per_chunk(area), [&](int64_t begin, int64_t end) {
       for (int64_t p = begin; p < end; ++p) {
@@ -181,7 +166,7 @@ void max_pool(Cpu, DType dtype, int64_t planes, const Windows& rows, const Windo
 void pool_scatter(Cpu, DType dtype, int64_t planes, const PooledPlane& plane, const void* dy, const int32_t* indices,
                   void* dx) {
   const int64_t area = plane.area(), outputs = plane.outputs();
-  visit_floating(dtype, [&](auto zero) {
+  visit_floating("pooling", dtype, [&](auto zero) {
     using T = decltype(zero);
     parallel_for(planes, planes_per_chunk(area), [&](int64_t begin, int64_t end) {
       std::vector<float> wide(std::is_class_v<T> ? size_t(area) : 0);
@@ -210,7 +195,7 @@ void pool_scatter(Cpu, DType dtype, int64_t planes, const PooledPlane& plane, co
 
 void pool_gather(Cpu, DType dtype, int64_t planes, int64_t area, int64_t outputs, const void* x, const int32_t* indices,
                  void* y) {
-  visit_floating(dtype, [&](auto zero) {
+  visit_floating("pooling", dtype, [&](auto zero) {
     using T = decltype(zero);
     parallel_for(planes, planes_per_chunk(area), [&](int64_t begin, int64_t end) {
       for (int64_t i = begin * outputs; i < end * outputs; ++i)
@@ -222,7 +207,7 @@ void pool_gather(Cpu, DType dtype, int64_t planes, int64_t area, int64_t outputs
 void avg_pool(Cpu, DType dtype, int64_t planes, const Windows& rows, const Windows& cols, const float* divisor,
               const void* x, void* y) {
   const int64_t area = rows.size * cols.size, outputs = rows.count() * cols.count();
-  visit_floating(dtype, [&](auto zero) {
+  visit_floating("pooling", dtype, [&](auto zero) {
     using T = decltype(zero);
     using W = Wide<T>;
     parallel_for(planes, planes_per_chunk(area), [&](int64_t begin, int64_t end) {
@@ -244,7 +229,7 @@ void avg_pool(Cpu, DType dtype, int64_t planes, const Windows& rows, const Windo
 void avg_pool_grad(Cpu, DType dtype, int64_t planes, const Windows& rows, const Windows& cols, const float* divisor,
                    const void* dy, void* dx) {
   const int64_t area = rows.size * cols.size, outputs = rows.count() * cols.count();
-  visit_floating(dtype, [&](auto zero) {
+  visit_floating("pooling", dtype, [&](auto zero) {
     using T = decltype(zero);
     using W = Wide<T>;
     parallel_for(planes, planes_per_chunk(area), [&](int64_t begin, int64_t end) {

@@ -11,6 +11,7 @@
 #include "tenrec/kernels/convert.h"
 #include "tenrec/kernels/random_words_impl.h"
 #include "tenrec/kernels/vector_math.h"
+#include "tenrec/kernels/visit.h"
 
 namespace tenrec::kernels {
 namespace {
@@ -33,23 +34,6 @@ void for_words(GeneratorState state, int64_t n, F&& fill) {
       fill(words, at, std::min(run, end - at));
     }
   });
-}
-
-// Calls f with a value of a floating output's C++ type.
-template <class F>
-void visit_floating(const char* op, DType t, F&& f) {
-  switch (t) {
-    case f64:
-      return f(double{});
-    case f32:
-      return f(float{});
-    case bf16:
-      return f(bfloat16{});
-    case f16:
-      return f(float16{});
-    default:
-      fail<DTypeError>(op, ": expected a floating dtype, got ", t);
-  }
 }
 
 // values[0, n) to y, rounded.

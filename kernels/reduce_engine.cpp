@@ -3,6 +3,7 @@
 #include "tenrec/core/parallel.h"
 #include "tenrec/kernels/convert.h"
 #include "tenrec/kernels/scratch.h"
+#include "tenrec/kernels/tiles.h"
 
 namespace tenrec::kernels::detail {
 
@@ -41,7 +42,6 @@ template <class T>
 using Counter = PairwiseCounter<Wide<T>, void (*)(const Wide<T>*, Wide<T>*, int64_t)>;
 
 int64_t levels(int64_t values) { return int64_t(std::bit_width(uint64_t(values))); }
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 template <class U>
 void store_results(const ReducePlan& p, const U* values, int64_t n, int64_t at) {

@@ -8,23 +8,14 @@
 #include "tenrec/kernels/reduce.h"
 #include "tenrec/kernels/reduce_engine.h"
 #include "tenrec/kernels/scratch.h"
+#include "tenrec/kernels/tiles.h"
+#include "tenrec/kernels/visit.h"
 
 namespace tenrec::kernels {
 
 namespace {
 
 using namespace detail;
-
-// The accumulator's type for a dtype.
-template <class F>
-void visit_wide(DType dtype, F&& f) {
-  if (dtype == f64)
-    f(double{});
-  else if (is_floating(dtype))
-    f(float{});
-  else
-    f(int64_t{});
-}
 
 // The lines of x along one dimension: line o starts at offset `at(o)`.
 struct Lines {
@@ -114,7 +105,7 @@ template <bool kMax, class T>
 void extreme_index(const View& x, int64_t dim, const View* values, const View& indices) {
   const Lines lines(x, dim);
   const int64_t n = lines.line.numel, outputs = lines.kept.numel, size = size_of(x.dtype);
-  const int64_t chunks = (n + kReduceGrain - 1) / kReduceGrain;
+  const int64_t chunks = ceil_div(n, kReduceGrain);
   const auto store = [&](int64_t o, const Place<T>& best) {
     indices.as<int64_t>()[o] = best.index;
     if (values)

@@ -12,10 +12,18 @@
 #include "tenrec/kernels/reduce_tree.h"
 #include "tenrec/kernels/scratch.h"
 #include "tenrec/kernels/vector_math.h"
+#include "tenrec/kernels/visit.h"
 
 namespace tenrec::kernels::detail {
 
 inline constexpr int64_t kRowGrain = 8192;  // elements of a parallel chunk
+inline constexpr int64_t kSerialRows = 64;  // rows added one after the other before they go to a wider sum
+
+// Of a tensor that may be absent.
+template <class T>
+T* pointer(const View* v) {
+  return v ? v->as<T>() : nullptr;
+}
 
 struct RowSpace {
   int64_t outer = 1, n = 1, inner = 1;
@@ -65,16 +73,6 @@ void for_rows(const RowSpace& s, const std::array<View, K>& tensors, size_t inpu
         if (buffers[k]) copy(k, true);
     }
   });
-}
-
-// Calls f with a zero of the accumulator's type.
-template <class F>
-void visit_real(DType dtype, F&& f) {
-  if (dtype == f64) {
-    f(double{});
-  } else {
-    f(float{});
-  }
 }
 
 // Elements [i, i + n) of a contiguous tensor as T, in place or copied to `buffer`.

@@ -85,8 +85,7 @@ void softmax_grad_rows(const T* y, const T* dy, T* dx, int64_t n, int64_t rows, 
 // --- columns: the softmax goes over rows, and packs hold neighbours of it
 // ---------------------------------------------
 
-constexpr int64_t kStrip = 512;      // columns at once
-constexpr int64_t kSerialRows = 64;  // rows added one after the other before they go to a wider sum
+constexpr int64_t kStrip = 512;  // columns at once
 
 // What a strip of columns adds up over rows.
 template <class T>

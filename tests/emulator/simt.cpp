@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <random>
+#include <string_view>
 
 #include "emulator/device_memory.h"
 
@@ -444,18 +445,25 @@ void check_configuration(const Launch& l) {
   if (l.shared_bytes > 227 * 1024) bad("at most 227 KiB");
 }
 
+namespace {
+
+Order order_of(const char* name) {
+  if (!name) return Order::forward;
+  const std::string_view order = name;
+  if (order == "forward") return Order::forward;
+  if (order == "reverse") return Order::reverse;
+  if (order == "random") return Order::random;
+  fail<ValueError>("TENREC_EMULATOR_ORDER: expected forward, reverse or random, got ", order);
+}
+
+}  // namespace
+
 Options& options() {
-  static Options options = [] {
-    Options initial;
-    const char* order = std::getenv("TENREC_EMULATOR_ORDER");
-    if (order) initial.order = *order == 'r' ? (order[1] == 'e' ? Order::reverse : Order::random) : Order::forward;
-    return initial;
-  }();
+  static Options options{.order = order_of(std::getenv("TENREC_EMULATOR_ORDER"))};
   return options;
 }
 
 void run(const Launch& launch, const std::function<void()>& body) {
-  check_configuration(launch);
   DeviceMemory& memory = DeviceMemory::instance();
   memory.begin_launch();
   try {

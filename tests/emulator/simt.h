@@ -41,16 +41,18 @@ struct Options {
   uint64_t seed = 0;              // of the random order
   std::vector<dim3> blocks = {};  // if not empty, only these blocks of the grid run: for grids beyond what can be run
 };
-// Those of the launches that follow, on every thread. The order begins as TENREC_EMULATOR_ORDER says.
+// Those of the launches that follow, on every thread. The order begins as TENREC_EMULATOR_ORDER
+// says: forward, reverse or random.
 Options& options();
 
-// Runs all blocks of a grid, one after the other. Throws KernelError, also for a configuration no device takes.
 struct Launch {
   const char* name;
   dim3 grid, block;
   size_t shared_bytes = 0;  // dynamic shared memory
 };
+// KernelError for a configuration that no device takes.
 void check_configuration(const Launch& launch);
+// Runs all blocks of a checked grid, one after the other. Throws KernelError.
 void run(const Launch& launch, const std::function<void()>& body);
 
 // --- device memory --------------------------------------------------------------------------------------------------
