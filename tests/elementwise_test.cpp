@@ -360,6 +360,23 @@ TEST(Elementwise, FillWritesEveryDTypeAndLayout) {
   EXPECT_EQ(full({3}, (int64_t(1) << 62) + 1, {.dtype = i64}).item<int64_t>(2), (int64_t(1) << 62) + 1);
 }
 
+TEST(Elementwise, FillRefusesWhatADTypeDoesNotHold) {
+  const double inf = std::numeric_limits<double>::infinity();
+  const auto refused = [](Scalar value, DType dtype) {
+    const Tensor x = zeros({2}, {.dtype = dtype});
+    EXPECT_THROW(full({2}, value, {.dtype = dtype}), ValueError) << value.value << " " << name(dtype);
+    EXPECT_THROW(fill_(x, value), ValueError) << value.value << " " << name(dtype);
+  };
+  for (DType dtype : {i64, i32, u8})
+    for (double value : {inf, -inf, std::nan(""), 0x1p63, -0x1p64}) refused(value, dtype);
+  for (int64_t value : {int64_t(256), int64_t(-1)}) refused(value, u8);
+  for (int64_t value : {int64_t(1) << 31, -(int64_t(1) << 31) - 1}) refused(value, i32);
+  EXPECT_EQ(full({1}, -0x1p63, {.dtype = i64}).item<int64_t>(0), std::numeric_limits<int64_t>::min());
+  EXPECT_EQ(full({1}, -2.5, {.dtype = i32}).item<int64_t>(0), -2);
+  EXPECT_EQ(full({1}, 0.5, {.dtype = boolean}).item<int64_t>(0), 1);
+  EXPECT_EQ(full({1}, inf, {.dtype = boolean}).item<int64_t>(0), 1);
+}
+
 // --- what a user relies on
 // ---------------------------------------------------------------------------------------------
 TEST(Elementwise, BigIntegersStayExact) {

@@ -19,9 +19,24 @@ NestedList::NestedList(std::initializer_list<NestedList> rows) {
   for (int64_t size : rows.begin()->shape_) shape_.push_back(size);
 }
 
-Tensor full(const Shape& shape, Scalar value, const TensorOptions& options) {
-  Tensor y = empty(shape, {.dtype = options.dtype, .device = options.device});
+namespace detail {
+
+int64_t integer_of(const char* op, Scalar value, DType dtype) {
+  if (is_floating(dtype)) return 0;
+  if (dtype == boolean) return value.value != 0;
+  const auto refuse = [&](const auto& number) { fail<ValueError>(op, ": ", dtype, " has no value ", number); };
+  if (value.floating && !(value.value >= -0x1p63 && value.value < 0x1p63)) refuse(value.value);
   const int64_t integer = value.floating ? int64_t(value.value) : value.integer;
+  if (dtype == i32 && integer != int32_t(integer)) refuse(integer);
+  if (dtype == u8 && integer != uint8_t(integer)) refuse(integer);
+  return integer;
+}
+
+}  // namespace detail
+
+Tensor full(const Shape& shape, Scalar value, const TensorOptions& options) {
+  const int64_t integer = detail::integer_of("full", value, options.dtype);
+  Tensor y = empty(shape, {.dtype = options.dtype, .device = options.device});
   dispatch("full", y.device(), [&](auto device) { kernels::fill(device, view(y), value.value, integer); });
   if (options.requires_grad) y.set_requires_grad(true);
   return y;

@@ -25,6 +25,7 @@ class NestedList {
 
 Tensor zeros(const Shape& shape, const TensorOptions& options = {});
 Tensor ones(const Shape& shape, const TensorOptions& options = {});
+// ValueError where an integer dtype has no such value (infinity, or 300 in u8); fractions are cut off.
 Tensor full(const Shape& shape, Scalar value, const TensorOptions& options = {});
 // f32 unless told. ShapeError for ragged rows.
 Tensor tensor(std::initializer_list<NestedList> rows, const TensorOptions& options = {});
@@ -41,5 +42,10 @@ Tensor eye(int64_t rows, int64_t cols, const TensorOptions& options = {});
 Tensor zeros_like(const Tensor& x);
 Tensor ones_like(const Tensor& x);
 Tensor full_like(const Tensor& x, Scalar value);
+
+namespace detail {
+// The number as an integer or bool dtype holds it, else ValueError; 0 for floating dtypes.
+int64_t integer_of(const char* op, Scalar value, DType dtype);
+}  // namespace detail
 
 }  // namespace tenrec

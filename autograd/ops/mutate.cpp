@@ -1,9 +1,9 @@
 #include "tenrec/autograd/ops/mutate.h"
 
-#include <algorithm>
 #include <cmath>
 
 #include "tenrec/autograd/grad_mode.h"
+#include "tenrec/autograd/ops/creation.h"
 #include "tenrec/autograd/ops/elementwise_impl.h"
 
 namespace tenrec {
@@ -82,10 +82,7 @@ const Tensor& copy_(const Tensor& x, const Tensor& y) {
 namespace {
 const Tensor& fill_as(const char* op, const char* instead, const Tensor& x, Scalar value) {
   detail::check_mutation(op, x, instead);
-  const int64_t integer = !value.floating              ? value.integer
-                          : x.dtype() == boolean       ? int64_t(value.value != 0)
-                          : std::isfinite(value.value) ? int64_t(std::clamp(value.value, -0x1p62, 0x1p62))
-                                                       : 0;
+  const int64_t integer = detail::integer_of(op, value, x.dtype());
   dispatch(op, x.device(), [&](auto device) { kernels::fill(device, view(x), value.value, integer); });
   detail::bump_version(x);
   return x;
