@@ -133,9 +133,8 @@ struct ThresholdGrad {
   }
 };
 
-// --- curved ---------------------------------------------------------------------------------------------------------
-// ------------------------------------------------------------------------------------------------------------ x above
-// 0, alpha (e^(x / width) - 1) below, all times scale: ELU, CELU and SELU.
+// --- curved ----------------------------------------------------------------------------------------------------------
+// x above 0, alpha (e^(x / width) - 1) below, all times scale: ELU, CELU and SELU.
 struct Elu {
   double alpha, scale, inverse_width;
   template <class P>
@@ -269,9 +268,8 @@ struct TanhShrinkGrad {
   }
 };
 
-// --- gated ----------------------------------------------------------------------------------------------------------
-// ------------------------------------------------------------------------------------------------------------- a
-// sigmoid(b). Its cotangent for a is itself, of dy.
+// --- gated -----------------------------------------------------------------------------------------------------------
+// a sigmoid(b). Its cotangent for a is itself, of dy.
 struct Glu {
   template <class P>
   TENREC_INLINE P operator()(P a, P b) const {

@@ -54,9 +54,9 @@ struct AddScaled {
   }
 };
 
-// --- division with rounding; an integer divisor of 0 is refused before, here it gives 0 -----------------------------
-// -------------------------------- Rounded down. Of floats: (a - a mod b) / b, put right where that is not quite an
-// integer; as in PyTorch and Python.
+// --- division with rounding; an integer divisor of 0 is refused before, here it gives 0 ------------------------------
+// Rounded down. Of floats: (a - a mod b) / b, put right where that is not quite an integer; as in PyTorch and
+// Python.
 struct FloorDivide {
   static constexpr bool integers = true;
   template <class P>
@@ -160,8 +160,8 @@ struct Copysign {
   }
 };
 
-// --- the smaller, the larger ----------------------------------------------------------------------------------------
-// ------------------------------------------------------------------------------------------- NaN if either is NaN.
+// --- the smaller, the larger -----------------------------------------------------------------------------------------
+// NaN if either is NaN.
 struct Minimum {
   static constexpr bool integers = true;
   template <class P>

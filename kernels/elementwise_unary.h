@@ -262,9 +262,8 @@ struct Frac {
   }
 };
 
-// --- bounds and repair ----------------------------------------------------------------------------------------------
-// ------------------------------------------------------------------------------------------------- high wins where the
-// bounds cross; NaN stays.
+// --- bounds and repair -----------------------------------------------------------------------------------------------
+// high wins where the bounds cross; NaN stays.
 struct Clamp {
   static constexpr bool integers = true;
   double low, high;

@@ -195,8 +195,7 @@ void unravel(Cpu, const View& positions, const Shape& shape, const View& coordin
   });
 }
 
-// --- triangles, one-hot, counting, lookup
-// -----------------------------------------------------------------------------
+// --- triangles, one-hot, counting, lookup ----------------------------------------------------------------------------
 
 void triangle(Cpu, const View& x, const View& y, int64_t diagonal, bool lower) {
   if (x.numel == 0) return;

@@ -82,8 +82,7 @@ void softmax_grad_rows(const T* y, const T* dy, T* dx, int64_t n, int64_t rows, 
   }
 }
 
-// --- columns: the softmax goes over rows, and packs hold neighbours of it
-// ---------------------------------------------
+// --- columns: the softmax goes over rows, and packs hold neighbours of it --------------------------------------------
 
 constexpr int64_t kStrip = 512;  // columns at once
 

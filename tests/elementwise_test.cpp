@@ -48,8 +48,7 @@ Tensor many_values(int64_t n, DType dtype) {
   return from_vector(values, {n}).to(dtype);
 }
 
-// --- an element's value depends on the element alone
-// -------------------------------------------------------------------
+// --- an element's value depends on the element alone -----------------------------------------------------------------
 void expect_place_does_not_matter(const char* name, const std::function<Tensor(const Tensor&)>& f, DType dtype) {
   const int64_t n = 10000;
   const Tensor x = many_values(n, dtype), y = f(x);
@@ -130,8 +129,7 @@ TEST(Elementwise, ValuesDoNotDependOnPlaceOrLayout) {
       "add integers", [](const Tensor& x) { return x + 3; }, i32);
 }
 
-// --- broadcasting against a plain loop
-// ---------------------------------------------------------------------------------
+// --- broadcasting against a plain loop -------------------------------------------------------------------------------
 double element(const Tensor& x, const Shape& index) {
   int64_t offset = 0;
   const int64_t lead = index.ndim() - x.ndim();
@@ -238,8 +236,7 @@ TEST(Elementwise, ResultsMayBeWrittenIntoAnyLayout) {
   }
 }
 
-// --- copies and conversions
-// --------------------------------------------------------------------------------------------
+// --- copies and conversions ------------------------------------------------------------------------------------------
 TEST(Elementwise, CopiesOfAnyLayoutKeepEveryElement) {
   Random random;
   const auto same = [](const std::vector<double>& v) { return v[0]; };
@@ -377,8 +374,7 @@ TEST(Elementwise, FillRefusesWhatADTypeDoesNotHold) {
   EXPECT_EQ(full({1}, inf, {.dtype = boolean}).item<int64_t>(0), 1);
 }
 
-// --- what a user relies on
-// ---------------------------------------------------------------------------------------------
+// --- what a user relies on -------------------------------------------------------------------------------------------
 TEST(Elementwise, BigIntegersStayExact) {
   const int64_t big = (int64_t(1) << 60) + 1;
   const Tensor x = full({5}, big, {.dtype = i64});

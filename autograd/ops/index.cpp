@@ -15,8 +15,7 @@ using Kind = Index::Kind;
 
 namespace {
 
-// --- the basic part: integers, slices, None, Ellipsis
-// -----------------------------------------------------------------
+// --- the basic part: integers, slices, None, Ellipsis ----------------------------------------------------------------
 
 // Dimensions of x that one entry uses up.
 int64_t used_dims(const Index& i) {
@@ -97,8 +96,7 @@ Parts apply_basic(const Tensor& x, const Indices& indices) {
   return parts;
 }
 
-// --- the tensors among the indices
-// --------------------------------------------------------------------------------------
+// --- the tensors among the indices -----------------------------------------------------------------------------------
 
 // Where the picked dimensions stand: base, permuted so that they are neighbours, is [before.., picked.., after..].
 struct Plan {

@@ -10,8 +10,8 @@
 
 namespace tenrec {
 
-// --- new tensors; floating dtypes, f32 unless told
-// ----------------------------------------------------------------------- Uniform on [0, 1).
+// --- new tensors; floating dtypes, f32 unless told -------------------------------------------------------------------
+// Uniform on [0, 1).
 Tensor rand(const Shape& shape, const TensorOptions& options = {}, Generator* generator = nullptr);
 // Normal, mean 0 and deviation 1.
 Tensor randn(const Shape& shape, const TensorOptions& options = {}, Generator* generator = nullptr);
@@ -28,8 +28,8 @@ Tensor randint_like(const Tensor& x, int64_t low, int64_t high, Generator* gener
 // 0 .. n-1 in random order, i64.
 Tensor randperm(int64_t n, Generator* generator = nullptr);
 
-// --- fills (in place, see mutate.h); floating dtypes, except bernoulli_. Each returns x.
-// --------------------------------- [low, high).
+// --- fills (in place, see mutate.h); floating dtypes, except bernoulli_. Each returns x. -----------------------------
+// [low, high).
 const Tensor& uniform_(const Tensor& x, double low = 0, double high = 1, Generator* generator = nullptr);
 const Tensor& normal_(const Tensor& x, double mean = 0, double std = 1, Generator* generator = nullptr);
 // The normal distribution cut to [low, high].
@@ -40,10 +40,9 @@ const Tensor& exponential_(const Tensor& x, double rate = 1, Generator* generato
 // 1 with probability p, else 0.
 const Tensor& bernoulli_(const Tensor& x, double p = 0.5, Generator* generator = nullptr);
 
-// --- ops
-// ---------------------------------------------------------------------------------------------------------------- x /
-// (1 - p) with each element zeroed with probability p, in [0, 1]; x itself if not `training` or p = 0. The mask is not
-// kept: the backward pass draws it again. (Srivastava et al., "Dropout", JMLR 15, 2014.)
+// --- ops -------------------------------------------------------------------------------------------------------------
+// x / (1 - p) with each element zeroed with probability p, in [0, 1]; x itself if not `training` or p = 0. The mask
+// is not kept: the backward pass draws it again. (Srivastava et al., "Dropout", JMLR 15, 2014.)
 Tensor dropout(const Tensor& x, double p = 0.5, bool training = true, Generator* generator = nullptr);
 // 1 with probability p[i], else 0, of p's shape and dtype. Discrete: no gradient.
 Tensor bernoulli(const Tensor& p, Generator* generator = nullptr);

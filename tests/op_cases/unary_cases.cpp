@@ -131,8 +131,7 @@ void add_smooth(const Add& add) {
   }
 }
 
-// --- gamma functions below zero, and polygamma
-// ---------------------------------------------------------------------------
+// --- gamma functions below zero, and polygamma -----------------------------------------------------------------------
 void add_gamma(const Add& add) {
   add({.op = "lgamma",
        .variant = "negative",
@@ -181,8 +180,7 @@ void add_gamma(const Add& add) {
        .differentiable = false});
 }
 
-// --- steps and kinks
-// -----------------------------------------------------------------------------------------------------
+// --- steps and kinks -------------------------------------------------------------------------------------------------
 void add_steps(const Add& add) {
   const struct {
     const char* op;
