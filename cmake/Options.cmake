@@ -17,9 +17,8 @@ set(TENREC_SANITIZE "" CACHE STRING "Empty, address,undefined or thread")
 set_property(CACHE TENREC_CUDA PROPERTY STRINGS OFF EMULATED ON)
 set_property(CACHE TENREC_ONEDNN PROPERTY STRINGS AUTO ON OFF)
 
-if(NOT TENREC_CUDA STREQUAL "OFF")
-  message(FATAL_ERROR "TENREC_CUDA=${TENREC_CUDA} is not yet available: this version has CPU kernels only. "
-                      "Configure with -DTENREC_CUDA=OFF.")
+if(NOT TENREC_CUDA MATCHES "^(OFF|EMULATED|ON)$")
+  message(FATAL_ERROR "TENREC_CUDA=${TENREC_CUDA}: must be OFF, EMULATED or ON.")
 endif()
 if(NOT TENREC_ONEDNN MATCHES "^(AUTO|ON|OFF)$")
   message(FATAL_ERROR "TENREC_ONEDNN=${TENREC_ONEDNN}: must be AUTO, ON or OFF.")
@@ -38,9 +37,9 @@ if(TENREC_TOP_LEVEL)
 endif()
 
 add_library(tenrec_flags INTERFACE)
-target_compile_options(tenrec_flags INTERFACE -ffp-contract=off -Wall -Wextra -Wpedantic -Wshadow
-                                              "$<$<BOOL:${TENREC_WERROR}>:-Werror>"
-                                              "$<$<BOOL:${TENREC_ARCH}>:-march=${TENREC_ARCH}>")
+target_compile_options(tenrec_flags INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:-ffp-contract=off;-Wall;-Wextra;-Wpedantic;-Wshadow>"
+                                              "$<$<AND:$<COMPILE_LANGUAGE:CXX>,$<BOOL:${TENREC_WERROR}>>:-Werror>"
+                                              "$<$<AND:$<COMPILE_LANGUAGE:CXX>,$<BOOL:${TENREC_ARCH}>>:-march=${TENREC_ARCH}>")
 if(TENREC_SANITIZE)
   add_library(tenrec_sanitize INTERFACE)
   target_compile_options(tenrec_sanitize INTERFACE -fsanitize=${TENREC_SANITIZE} -fno-omit-frame-pointer

@@ -1,24 +1,55 @@
 // From a device to the kernels that run there: one call, one tag type per backend.
 //
 //   dispatch("softmax", x.device(), [&](auto device) { kernels::softmax(device, view(x), view(y), dim); });
+//
+// A tensor of another device is refused where the lambda takes its view (core/view.h).
 #pragma once
 
+#include "tenrec/core/cuda/memory.h"
 #include "tenrec/core/device.h"
-#include "tenrec/core/error.h"
 
 namespace tenrec {
 
 struct Cpu {};
-struct Cuda {
-  int index = 0;
-};
+struct Cuda {};  // the device that dispatch entered
 
+namespace detail {
+
+#if defined(TENREC_HAVE_CUDA)
+// What the calling thread dispatches at the moment.
+struct Dispatch {
+  const char* op = nullptr;
+  Device device = kCpu;
+};
+inline thread_local constinit Dispatch dispatching{};
+
+class DispatchScope {
+ public:
+  DispatchScope(const char* op, Device device) : before_(dispatching) { dispatching = {op, device}; }
+  ~DispatchScope() { dispatching = before_; }
+  DispatchScope(const DispatchScope&) = delete;
+  DispatchScope& operator=(const DispatchScope&) = delete;
+
+ private:
+  Dispatch before_;
+};
+#endif
+
+}  // namespace detail
+
+// `op` must outlive the call.
 template <class F>
 decltype(auto) dispatch(const char* op, Device device, F&& f) {
+#if defined(TENREC_HAVE_CUDA)
+  const detail::DispatchScope scope(op, device);
+  if (device.is_cuda()) {
+    cuda::detail::enter(op, device);
+    return f(Cuda{});
+  }
+#else
   if (!device.is_cpu()) [[unlikely]]
-    fail<DeviceError>(op,
-                      ": tensor is on cuda but Tenrec was built with TENREC_CUDA=OFF; "
-                      "configure with TENREC_CUDA=ON or move the tensor with x.to(kCpu)");
+    cuda::detail::enter(op, device);  // throws
+#endif
   return f(Cpu{});
 }
 

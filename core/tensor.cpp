@@ -4,6 +4,8 @@
 #include <new>
 
 #include "tenrec/core/allocator.h"
+#include "tenrec/core/cuda/memory.h"
+#include "tenrec/core/view.h"
 
 namespace tenrec {
 namespace detail {
@@ -26,10 +28,26 @@ void release_blob(Storage* storage) {
   deallocate(storage, kHeader);
 }
 
+// The header stays on the host.
+void release_on_device(Storage* storage) {
+  cuda::detail::deallocate(static_cast<cuda::detail::Block*>(storage->context));
+  deallocate(storage, kHeader);
+}
+
+Storage* make_storage_on_device(size_t bytes, Device device) {
+  cuda::detail::Block* memory = cuda::detail::allocate(bytes, device);
+  void* block;
+  try {
+    block = allocate(kHeader);
+  } catch (...) {
+    cuda::detail::deallocate(memory);
+    throw;
+  }
+  return new (block) Storage{1, 0, false, device, cuda::detail::address(memory), bytes, release_on_device, memory};
+}
+
 Storage* make_storage(size_t bytes, Device device) {
-  if (!device.is_cpu())
-    fail<DeviceError>("empty: device ", device, " was asked for but Tenrec was built with TENREC_CUDA=OFF; ",
-                      "configure with TENREC_CUDA=ON or use kCpu");
+  if (!device.is_cpu()) return make_storage_on_device(bytes, device);
   void* block = allocate(kHeader + bytes);
   return new (block) Storage{1, 0, false, device, static_cast<char*>(block) + kHeader, bytes, release_block, nullptr};
 }
@@ -81,6 +99,15 @@ void release_impl(TensorImpl* impl) noexcept {
   count_tensor(-1);
   release_storage(storage);
   if (release) release(autograd);
+}
+
+void fail_other_device(const TensorImpl& impl) {
+#if defined(TENREC_HAVE_CUDA)
+  fail<DeviceError>(dispatching.op, ": tensors on ", dispatching.device, " and ", impl.device,
+                    "; move one of them with x.to(...)");
+#else
+  fail<DeviceError>("a tensor on ", impl.device);
+#endif
 }
 
 void fail_undefined(const char* what) { fail<ValueError>(what); }
@@ -168,6 +195,21 @@ const void* Tensor::element(std::initializer_list<int64_t> index) const {
 }
 
 namespace {
+// An element where the host can read it.
+class HostElement {
+ public:
+  HostElement(const Tensor& t, const void* element) : element_(element) {
+    if (t.device().is_cpu()) return;
+    cuda::detail::copy_to_host(bytes_, element, size_t(size_of(t.dtype())), t.device());
+    element_ = bytes_;
+  }
+  const void* get() const { return element_; }
+
+ private:
+  const void* element_;
+  alignas(8) char bytes_[8];
+};
+
 // bool is read as a byte so that a stray value cannot be undefined behaviour.
 template <class To>
 To load(const void* element, DType dtype) {
@@ -187,11 +229,16 @@ To load(const void* element, DType dtype) {
 }
 }  // namespace
 
-double Tensor::read_double(const void* element) const { return load<double>(element, dtype()); }
-int64_t Tensor::read_integer(const void* element) const { return load<int64_t>(element, dtype()); }
+double Tensor::read_double(const void* element) const {
+  return load<double>(HostElement(*this, element).get(), dtype());
+}
+int64_t Tensor::read_integer(const void* element) const {
+  return load<int64_t>(HostElement(*this, element).get(), dtype());
+}
 
 void Tensor::copy_out(void* out, DType wanted) const {
   const detail::TensorImpl& t = impl();
+  if (!t.device.is_cpu()) return detach().to(kCpu).copy_out(out, wanted);
   Shape index = Shape::filled(t.shape.ndim(), 0);
   visit_dtype(wanted, [&](auto zero) {
     using To = decltype(zero);

@@ -1,6 +1,7 @@
 // What kernels see of a tensor: pointer, shape, strides, dtype. It borrows; it lives as long as the call.
 #pragma once
 
+#include "tenrec/core/dispatch.h"
 #include "tenrec/core/tensor.h"
 
 namespace tenrec {
@@ -22,8 +23,17 @@ struct View {
   }
 };
 
+namespace detail {
+[[noreturn]] void fail_other_device(const TensorImpl& impl);
+}
+
+// Within a dispatch: DeviceError if the tensor is not where the op runs.
 inline View view(const Tensor& t) {
   const detail::TensorImpl& impl = t.impl();
+#if defined(TENREC_HAVE_CUDA)
+  if (detail::dispatching.op && impl.device != detail::dispatching.device) [[unlikely]]
+    detail::fail_other_device(impl);
+#endif
   return {impl.data, &impl.shape, &impl.strides, impl.numel, impl.dtype, impl.contiguous};
 }
 

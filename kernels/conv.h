@@ -22,9 +22,12 @@ struct ConvShape {
 
 // y = conv(x, weight) + bias; bias may be null.
 void conv2d(Cpu, DType dtype, const ConvShape& shape, const void* x, const void* weight, const void* bias, void* y);
+void conv2d(Cuda, DType dtype, const ConvShape& shape, const void* x, const void* weight, const void* bias, void* y);
 // dx = the gradient of sum(y * dy) by x: also the transposed convolution of dy. Every element of dx is written.
 void conv2d_input_grad(Cpu, DType dtype, const ConvShape& shape, const void* dy, const void* weight, void* dx);
+void conv2d_input_grad(Cuda, DType dtype, const ConvShape& shape, const void* dy, const void* weight, void* dx);
 // dweight = the gradient of sum(y * dy) by the weight. Every element of dweight is written.
 void conv2d_weight_grad(Cpu, DType dtype, const ConvShape& shape, const void* x, const void* dy, void* dweight);
+void conv2d_weight_grad(Cuda, DType dtype, const ConvShape& shape, const void* x, const void* dy, void* dweight);
 
 }  // namespace tenrec::kernels

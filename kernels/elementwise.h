@@ -19,15 +19,24 @@ namespace tenrec::kernels {
 template <class F>
 void unary(Cpu, const F& f, DType compute, const View& x, const View& y);
 template <class F>
+void unary(Cuda, const F& f, DType compute, const View& x, const View& y);
+template <class F>
 void binary(Cpu, const F& f, DType compute, const View& a, const View& b, const View& y);
 template <class F>
+void binary(Cuda, const F& f, DType compute, const View& a, const View& b, const View& y);
+template <class F>
 void ternary(Cpu, const F& f, DType compute, const View& a, const View& b, const View& c, const View& y);
+template <class F>
+void ternary(Cuda, const F& f, DType compute, const View& a, const View& b, const View& c, const View& y);
 
 // to = from, broadcast to `to`'s shape, converted. Float to integer truncates; to bool: not equal to zero.
 void copy(Cpu, const View& from, const View& to);
+void copy(Cuda, const View& from, const View& to);
 void fill(Cpu, const View& y, double value, int64_t integer);
+void fill(Cuda, const View& y, double value, int64_t integer);
 // True if no element is zero; true for an empty x.
 bool all_nonzero(Cpu, const View& x);
+bool all_nonzero(Cuda, const View& x);
 
 // The dtype that elementwise arithmetic on `t` is done in.
 constexpr DType compute_dtype(DType t) { return t == f64 ? f64 : is_floating(t) ? f32 : i64; }

@@ -9,6 +9,13 @@ namespace tenrec::kernels {
 template <class... F>
 struct FunctorList {};
 
+// The instances of a list's functors: a constant that holds their addresses puts them into the object file, from where
+// the linker takes only those that a program calls.
+template <template <class> class Instance, class List>
+struct Instances;
+template <template <class> class Instance, class... F>
+struct Instances<Instance, FunctorList<F...>> : Instance<F>... {};
+
 template <class F>
 inline constexpr bool is_predicate = requires {
   F::predicate;

@@ -135,8 +135,6 @@ void ternary(Cpu, const F& f, DType compute, const View& a, const View& b, const
   detail::run<F, 3>(f, compute, {a, b, c}, y);
 }
 
-// The instances of a list's functors: a constant that holds their addresses puts them into the object file, from where
-// the linker takes only those that a program calls.
 template <class F>
 struct UnaryInstance {
   void (*kernel)(Cpu, const F&, DType, const View&, const View&) = &unary<F>;
@@ -149,9 +147,4 @@ template <class F>
 struct TernaryInstance {
   void (*kernel)(Cpu, const F&, DType, const View&, const View&, const View&, const View&) = &ternary<F>;
 };
-template <template <class> class Instance, class List>
-struct Instances;
-template <template <class> class Instance, class... F>
-struct Instances<Instance, FunctorList<F...>> : Instance<F>... {};
-
 }  // namespace tenrec::kernels

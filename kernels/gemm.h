@@ -35,10 +35,14 @@ struct GemmEpilogue {
 
 void gemm(Cpu, DType dtype, const GemmShape& shape, const void* a, const void* b, void* c,
           const GemmEpilogue& epilogue = {});
+void gemm(Cuda, DType dtype, const GemmShape& shape, const void* a, const void* b, void* c,
+          const GemmEpilogue& epilogue = {});
 
 // `batch` products of one shape; the operands of the i-th start `*_offsets[i]` elements after a, b and c. Different
 // products must not share parts of C.
 void batched_gemm(Cpu, DType dtype, const GemmShape& shape, int64_t batch, const int64_t* a_offsets,
+                  const int64_t* b_offsets, const int64_t* c_offsets, const void* a, const void* b, void* c);
+void batched_gemm(Cuda, DType dtype, const GemmShape& shape, int64_t batch, const int64_t* a_offsets,
                   const int64_t* b_offsets, const int64_t* c_offsets, const void* a, const void* b, void* c);
 
 }  // namespace tenrec::kernels

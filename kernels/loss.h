@@ -22,10 +22,14 @@ enum class PairLoss {
 
 // y (0-d) = scale * sum of the losses. `parameter`: beta or delta.
 void loss_sum(Cpu, PairLoss loss, double parameter, const View& a, const View& b, double scale, const View& y);
+void loss_sum(Cuda, PairLoss loss, double parameter, const View& a, const View& b, double scale, const View& y);
 // y = the losses.
 void loss_each(Cpu, PairLoss loss, double parameter, const View& a, const View& b, const View& y);
+void loss_each(Cuda, PairLoss loss, double parameter, const View& a, const View& b, const View& y);
 // da = scale * dy * the derivative by a; dy has one element or as many as a.
 void loss_grad(Cpu, PairLoss loss, double parameter, const View& a, const View& b, const View& dy, double scale,
+               const View& da);
+void loss_grad(Cuda, PairLoss loss, double parameter, const View& a, const View& b, const View& dy, double scale,
                const View& da);
 
 }  // namespace tenrec::kernels

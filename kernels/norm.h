@@ -13,18 +13,27 @@
 namespace tenrec::kernels {
 
 // Data seen as [n, channels, inner]. weight and bias may be null.
-void batch_norm_stats(Cpu, const View& x, const View& mean, const View& variance);  // variance: divided by the count
+void batch_norm_stats(Cpu, const View& x, const View& mean, const View& variance);   // variance: divided by the count
+void batch_norm_stats(Cuda, const View& x, const View& mean, const View& variance);  // variance: divided by the count
 // y = (x - mean) rstd weight + bias.
 void batch_norm(Cpu, const View& x, const View& mean, const View& rstd, const View* weight, const View* bias,
                 const View& y);
+void batch_norm(Cuda, const View& x, const View& mean, const View& rstd, const View* weight, const View* bias,
+                const View& y);
 // `fixed`: the statistics do not depend on x (evaluation). Outputs that are null are not computed.
 void batch_norm_grad(Cpu, const View& x, const View& dy, const View& mean, const View& rstd, const View* weight,
+                     bool fixed, const View* dx, const View* dweight, const View* dbias);
+void batch_norm_grad(Cuda, const View& x, const View& dy, const View& mean, const View& rstd, const View* weight,
                      bool fixed, const View* dx, const View* dweight, const View* dbias);
 
 // Data seen as [rows, n]; mean and rstd have one element per row, weight and bias n.
 void layer_norm(Cpu, const View& x, const View* weight, const View* bias, double eps, const View& y, const View& mean,
                 const View& rstd);
+void layer_norm(Cuda, const View& x, const View* weight, const View* bias, double eps, const View& y, const View& mean,
+                const View& rstd);
 void layer_norm_grad(Cpu, const View& x, const View& dy, const View& mean, const View& rstd, const View* weight,
+                     const View* dx, const View* dweight, const View* dbias);
+void layer_norm_grad(Cuda, const View& x, const View& dy, const View& mean, const View& rstd, const View* weight,
                      const View* dx, const View* dweight, const View* dbias);
 
 }  // namespace tenrec::kernels

@@ -37,8 +37,12 @@ struct AdagradStep {
 // State: sgd {momentum}; adam {mean, variance}; rmsprop {square, momentum, mean}; adagrad {sum of squares}.
 // Tensors of one call share a dtype; unused state is null.
 void sgd_step(Cpu, DType dtype, std::span<const OptimTensor> tensors, const SgdStep& s);
+void sgd_step(Cuda, DType dtype, std::span<const OptimTensor> tensors, const SgdStep& s);
 void adam_step(Cpu, DType dtype, std::span<const OptimTensor> tensors, const AdamStep& s);
+void adam_step(Cuda, DType dtype, std::span<const OptimTensor> tensors, const AdamStep& s);
 void rmsprop_step(Cpu, DType dtype, std::span<const OptimTensor> tensors, const RmspropStep& s);
+void rmsprop_step(Cuda, DType dtype, std::span<const OptimTensor> tensors, const RmspropStep& s);
 void adagrad_step(Cpu, DType dtype, std::span<const OptimTensor> tensors, const AdagradStep& s);
+void adagrad_step(Cuda, DType dtype, std::span<const OptimTensor> tensors, const AdagradStep& s);
 
 }  // namespace tenrec::kernels

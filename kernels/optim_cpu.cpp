@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "tenrec/core/error.h"
 #include "tenrec/core/parallel.h"
 #include "tenrec/kernels/optim.h"
 #include "tenrec/kernels/pack.h"

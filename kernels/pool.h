@@ -21,6 +21,8 @@ struct Windows {
 // maximum within its plane; the first of equals, and a NaN beats everything.
 void max_pool(Cpu, DType dtype, int64_t planes, const Windows& rows, const Windows& cols, const void* x, void* y,
               int32_t* indices);
+void max_pool(Cuda, DType dtype, int64_t planes, const Windows& rows, const Windows& cols, const void* x, void* y,
+              int32_t* indices);
 // A plane of x and of y. `halving`: the windows are "kernel 2, stride 2" without padding, by far the most common.
 struct PooledPlane {
   int64_t rows, cols, out_rows, out_cols;
@@ -32,13 +34,21 @@ bool is_halving(const Windows& rows, const Windows& cols);
 // dx = 0, then dx[indices] += dy.
 void pool_scatter(Cpu, DType dtype, int64_t planes, const PooledPlane& plane, const void* dy, const int32_t* indices,
                   void* dx);
+void pool_scatter(Cuda, DType dtype, int64_t planes, const PooledPlane& plane, const void* dy, const int32_t* indices,
+                  void* dx);
 // y = x[indices], the transpose of pool_scatter.
 void pool_gather(Cpu, DType dtype, int64_t planes, int64_t area, int64_t outputs, const void* x, const int32_t* indices,
                  void* y);
+void pool_gather(Cuda, DType dtype, int64_t planes, int64_t area, int64_t outputs, const void* x,
+                 const int32_t* indices, void* y);
 // Sums over windows divided by `divisor[i * cols.count + j]`, and the transpose of that.
 void avg_pool(Cpu, DType dtype, int64_t planes, const Windows& rows, const Windows& cols, const float* divisor,
               const void* x, void* y);
+void avg_pool(Cuda, DType dtype, int64_t planes, const Windows& rows, const Windows& cols, const float* divisor,
+              const void* x, void* y);
 void avg_pool_grad(Cpu, DType dtype, int64_t planes, const Windows& rows, const Windows& cols, const float* divisor,
+                   const void* dy, void* dx);
+void avg_pool_grad(Cuda, DType dtype, int64_t planes, const Windows& rows, const Windows& cols, const float* divisor,
                    const void* dy, void* dx);
 
 }  // namespace tenrec::kernels

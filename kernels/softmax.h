@@ -12,11 +12,14 @@ namespace tenrec::kernels {
 
 // y = e^(x - m) / sum, or x - m - log(sum) if `log`; the sum over dimension `dim`.
 void softmax(Cpu, const View& x, const View& y, int64_t dim, bool log);
+void softmax(Cuda, const View& x, const View& y, int64_t dim, bool log);
 // dx = y (dy - sum(dy y)), or dy - e^y sum(dy) if `log`.
 void softmax_grad(Cpu, const View& y, const View& dy, const View& dx, int64_t dim, bool log);
+void softmax_grad(Cuda, const View& y, const View& dy, const View& dx, int64_t dim, bool log);
 
 // x [rows, n] -> y [rows]: log(sum(e^x)); -inf over nothing and of a row of -inf.
 void logsumexp(Cpu, const View& x, const View& y);
+void logsumexp(Cuda, const View& x, const View& y);
 
 // Cross-entropy with class indices. Accumulators are f64 for f64 logits, else f32; weight has their type.
 struct CrossEntropy {
@@ -29,13 +32,18 @@ struct CrossEntropy {
 };
 // The position of the first target that is neither a class nor ignored; -1 if there is none.
 int64_t first_bad_target(Cpu, const int64_t* targets, int64_t n, int64_t classes, int64_t ignore_index);
+int64_t first_bad_target(Cuda, const int64_t* targets, int64_t n, int64_t classes, int64_t ignore_index);
 // Per row: its loss, the weight of its class (0 if ignored), and in stats [rows, 2] the maximum and the sum of
 // e^(x - maximum), in one pass.
 void cross_entropy(Cpu, const CrossEntropy& c, const View& x, const View& losses, const View& weights,
                    const View& stats);
+void cross_entropy(Cuda, const CrossEntropy& c, const View& x, const View& losses, const View& weights,
+                   const View& stats);
 // dx = scale * (softmax(x) - target), weighted and smoothed; scale (the accumulator's type) has one element or one per
 // row.
 void cross_entropy_grad(Cpu, const CrossEntropy& c, const View& x, const View& stats, const View& scale,
+                        const View& dx);
+void cross_entropy_grad(Cuda, const CrossEntropy& c, const View& x, const View& stats, const View& scale,
                         const View& dx);
 
 }  // namespace tenrec::kernels

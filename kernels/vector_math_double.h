@@ -35,9 +35,9 @@ TENREC_HD inline P by_lane(F f, P x, Rest... rest) {
 #if !defined(__CUDACC__)
 template <int kHalf, int N>
 TENREC_INLINE Pack<double, N / 2> widen(Pack<float, N> x) {
-  Pack<float, N / 2> half;
-  __builtin_memcpy(&half.v, reinterpret_cast<const char*>(&x.v) + kHalf * sizeof(half.v), sizeof(half.v));
-  return convert<Pack<double, N / 2>>(half);
+  Pack<float, N / 2> part;
+  __builtin_memcpy(&part.v, reinterpret_cast<const char*>(&x.v) + kHalf * sizeof(part.v), sizeof(part.v));
+  return convert<Pack<double, N / 2>>(part);
 }
 template <int N>
 TENREC_INLINE Pack<float, N> narrow(Pack<double, N / 2> low, Pack<double, N / 2> high) {

@@ -32,9 +32,9 @@ TENREC_INLINE P scale_by_power(P x, const Nearest<P>& n) {
   }
 #endif
   // In two steps, of which only the second can round.
-  const IntOf<P> half = n.integer() >> 1, rest = n.integer() - half;
+  const IntOf<P> first = n.integer() >> 1, rest = n.integer() - first;
   const UintOf<P> one(0x3f800000u);
-  return x * cast<P>((cast<UintOf<P>>(half) << 23) + one) * cast<P>((cast<UintOf<P>>(rest) << 23) + one);
+  return x * cast<P>((cast<UintOf<P>>(first) << 23) + one) * cast<P>((cast<UintOf<P>>(rest) << 23) + one);
 }
 
 // Bounds that let NaN through (select(bound > x, ...) would be false for it).
@@ -133,8 +133,8 @@ TENREC_INLINE P expm1(P x) {
   const detail::Nearest<P> n(bounded, 0x1.715476p0f);
   const P q = detail::expm1_reduced(detail::reduce_ln2(bounded, n.value));
   // 2^n (q + 1) - 1, at half size because 2^128 is too large.
-  const P half = cast<P>(bits(n.power_of_two()) - UintOf<P>(0x800000u));
-  const P scaled = fma(q, half, half - P(0.5f));
+  const P scale = cast<P>(bits(n.power_of_two()) - UintOf<P>(0x800000u));
+  const P scaled = fma(q, scale, scale - P(0.5f));
   return copysign(select(n.value == P(0.0f), q, scaled + scaled), x);
 }
 

@@ -155,8 +155,8 @@ TENREC_INLINE P pow(P x, std::type_identity_t<P> y) {
         t = select(D(-300.0) > t, D(-300.0), t);
         t = select(D(300.0) < t, D(300.0), t);
         D r = select(a == D(1.0), D(1.0), detail::wide_exp2(t));
-        const D half = u * D(0.5);
-        const MaskOf<D> integer = floor(u) == u, odd = integer && floor(half) != half;
+        const D halved = u * D(0.5);
+        const MaskOf<D> integer = floor(u) == u, odd = integer && floor(halved) != halved;
         r = select(odd, copysign(r, v), r);
         r = select(v < D(0.0) && !integer && is_finite(v), D(detail::kNaN), r);
         r = select(is_nan(v) || is_nan(u), v + u, r);

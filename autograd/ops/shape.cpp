@@ -355,8 +355,18 @@ Tensor Tensor::to(DType wanted) const {
 
 Tensor Tensor::to(Device wanted) const {
   if (wanted == device()) return *this;
-  fail<DeviceError>("to: device ", wanted, " was asked for but Tenrec was built with TENREC_CUDA=OFF; ",
-                    "configure with TENREC_CUDA=ON or stay on the cpu");
+  const Tensor from = tenrec::contiguous(detach());
+  Tensor y = empty(shape(), {.dtype = dtype(), .device = wanted});
+  const auto bytes = size_t(numel() * size_of(dtype()));
+  if (wanted.is_cpu()) {
+    cuda::detail::copy_to_host(y.data_ptr(), from.data_ptr(), bytes, device());
+  } else if (device().is_cpu()) {
+    cuda::detail::copy_to_device(y.data_ptr(), from.data_ptr(), bytes, wanted);
+  } else {
+    y = from.to(kCpu).to(wanted);  // between two devices
+  }
+  return record("to", {*this}, std::move(y), save_none,
+                [from = device()](const Saved&, const Tensor& dy, Needs) { return Grads{dy.to(from)}; });
 }
 
 }  // namespace tenrec

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstring>
 #include <deque>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <random>
@@ -98,6 +100,14 @@ class Runtime {
   }
   std::recursive_mutex& mutex() { return mutex_; }
 
+  std::map<const void*, size_t> pinned;  // host memory that copies may use later
+  bool is_pinned(const void* pointer) const {
+    auto at = pinned.upper_bound(pointer);
+    if (at == pinned.begin()) return false;
+    --at;
+    return static_cast<const char*>(pointer) < static_cast<const char*>(at->first) + at->second;
+  }
+
  private:
   // Runs one piece of work; false if none can go on.
   bool step() {
@@ -188,6 +198,25 @@ cudaError_t CUDARTAPI cudaGetDevice(int* device) {
 cudaError_t CUDARTAPI cudaSetDevice(int device) {
   return call([=] { return device == 0 ? cudaSuccess : cudaErrorInvalidDevice; });
 }
+cudaError_t CUDARTAPI cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device) {
+  if (device != 0) return cudaErrorInvalidDevice;
+  switch (attribute) {
+    case cudaDevAttrMultiProcessorCount:
+      *value = 2;  // few, so that loops by the grid's stride do go round
+      return cudaSuccess;
+    default:
+      return cudaErrorInvalidValue;
+  }
+}
+cudaError_t CUDARTAPI cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
+  if (device != 0) return cudaErrorInvalidDevice;
+  *properties = {};
+  std::strcpy(properties->name, "Tenrec's CUDA emulator");
+  properties->totalGlobalMem = tenrec::simt::memory_limit;
+  properties->major = 9;
+  properties->multiProcessorCount = 2;
+  return cudaSuccess;
+}
 cudaError_t CUDARTAPI cudaGetLastError() { return runtime().last_error(true); }
 cudaError_t CUDARTAPI cudaPeekAtLastError() { return runtime().last_error(false); }
 const char* CUDARTAPI cudaGetErrorName(cudaError_t error) {
@@ -229,12 +258,17 @@ cudaError_t CUDARTAPI cudaFreeAsync(void* pointer, cudaStream_t stream) {
   return perform([=] { runtime().enqueue(stream, {[=] { tenrec::simt::deallocate(pointer); }, {}}); });
 }
 cudaError_t CUDARTAPI cudaMallocHost(void** pointer, size_t bytes) {
-  *pointer = std::malloc(bytes ? bytes : 1);
-  return call([=] { return *pointer ? cudaSuccess : cudaErrorMemoryAllocation; });
+  return call([=] {
+    *pointer = std::malloc(bytes ? bytes : 1);
+    if (!*pointer) return cudaErrorMemoryAllocation;
+    runtime().pinned[*pointer] = bytes;
+    return cudaSuccess;
+  });
 }
 cudaError_t CUDARTAPI cudaFreeHost(void* pointer) {
   return perform([=] {
     runtime().drain_all();
+    runtime().pinned.erase(pointer);
     std::free(pointer);
   });
 }
@@ -253,7 +287,24 @@ cudaError_t CUDARTAPI cudaMemcpy(void* to, const void* from, size_t bytes, cudaM
 }
 cudaError_t CUDARTAPI cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind,
                                       cudaStream_t stream) {
-  return perform([=] { runtime().enqueue(stream, {[=] { tenrec::simt::copy(to, from, bytes, kind); }, {}}); });
+  using tenrec::simt::copy;
+  return perform([=] {
+    const bool reads_host = !tenrec::simt::on_device(from), writes_host = !tenrec::simt::on_device(to);
+    if (reads_host && !runtime().is_pinned(from)) {  // staged: the host may write again at once
+      const auto* bytes_now = static_cast<const char*>(from);
+      const auto staged = std::make_shared<std::vector<char>>(bytes_now, bytes_now + bytes);
+      runtime().enqueue(stream, {[=] { copy(to, staged->data(), bytes, kind); }, {}});
+      return;
+    }
+    bool done = false;
+    const bool waits = writes_host && !runtime().is_pinned(to);
+    runtime().enqueue(stream, {[=, flag = waits ? &done : nullptr] {
+                                 copy(to, from, bytes, kind);
+                                 if (flag) *flag = true;
+                               },
+                               {}});
+    if (waits) runtime().drain([&] { return done; });
+  });
 }
 cudaError_t CUDARTAPI cudaMemsetAsync(void* pointer, int value, size_t bytes, cudaStream_t stream) {
   return perform([=] {

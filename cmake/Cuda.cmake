@@ -1,0 +1,41 @@
+# CUDA, by TENREC_CUDA: OFF, the toolkit's compiler and libraries (ON), or the same kernel sources compiled for the host
+# and run by tests/emulator (EMULATED), which needs the toolkit's headers alone.
+if(TENREC_CUDA STREQUAL "OFF")
+  target_sources(tenrec PRIVATE core/cuda/off.cpp)
+  return()
+endif()
+
+file(GLOB cuda_sources CONFIGURE_DEPENDS RELATIVE "${PROJECT_SOURCE_DIR}" core/cuda/*.cpp kernels/cuda/*.cpp)
+list(REMOVE_ITEM cuda_sources core/cuda/off.cpp)
+file(GLOB cuda_kernels CONFIGURE_DEPENDS RELATIVE "${PROJECT_SOURCE_DIR}" kernels/*.cu)
+target_sources(tenrec PRIVATE ${cuda_sources} ${cuda_kernels})
+target_compile_definitions(tenrec PUBLIC TENREC_HAVE_CUDA)
+
+if(TENREC_CUDA STREQUAL "EMULATED")
+  find_path(TENREC_CUDA_HEADERS cuda_bf16.h HINTS "$ENV{CUDA_HOME}/include" /usr/local/cuda/include REQUIRED)
+  mark_as_advanced(TENREC_CUDA_HEADERS)
+  file(GLOB emulator_sources CONFIGURE_DEPENDS RELATIVE "${PROJECT_SOURCE_DIR}" tests/emulator/*.cpp)
+  list(FILTER emulator_sources EXCLUDE REGEX "_test\\.cpp$")
+  target_sources(tenrec PRIVATE ${emulator_sources})
+  set_source_files_properties(${cuda_kernels} PROPERTIES LANGUAGE CXX)
+  target_compile_definitions(tenrec PRIVATE TENREC_CUDA_EMULATED)
+  target_include_directories(tenrec PRIVATE tests)
+  target_include_directories(tenrec SYSTEM PRIVATE "${TENREC_CUDA_HEADERS}")
+  return()
+endif()
+
+set(CMAKE_CUDA_ARCHITECTURES 90 CACHE STRING "GPU architectures; the last one's PTX goes in as well")
+enable_language(CUDA)
+find_package(CUDAToolkit REQUIRED)
+# CMake 3.25 knows no C++20 for nvcc 13 and drops the request without a word.
+if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)
+  set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION "-std=c++20")
+  set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION "-std=c++20")
+endif()
+set_target_properties(tenrec PROPERTIES CUDA_STANDARD 20 CUDA_EXTENSIONS OFF)
+# --fmad=false: elementwise results are those of the CPU; where a fused multiply-add is wanted it is written.
+target_compile_options(tenrec PRIVATE "$<$<COMPILE_LANGUAGE:CUDA>:--fmad=false;--extended-lambda;--expt-relaxed-constexpr>")
+if(TENREC_WERROR)
+  target_compile_options(tenrec PRIVATE "$<$<COMPILE_LANGUAGE:CUDA>:-Werror=all-warnings>")
+endif()
+target_link_libraries(tenrec PRIVATE CUDA::cudart CUDA::cublasLt)

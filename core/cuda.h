@@ -1,0 +1,50 @@
+// CUDA devices as a program sees them: what there is, streams, memory.
+//
+// A build with TENREC_CUDA=OFF, and a machine without a driver, have no device: is_available() is false, everything
+// else that names one throws DeviceError.
+//
+// Work on a device is queued on a stream and the host does not wait for it. Where a value is read (item, to_vector,
+// printing, to(kCpu)) the host waits by itself.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "tenrec/core/allocator.h"
+#include "tenrec/core/device.h"
+
+namespace tenrec::cuda {
+
+int device_count() noexcept;
+inline bool is_available() noexcept { return device_count() > 0; }
+// Name, compute capability and memory, in one line.
+std::string describe(Device device);
+// Waits until all work on the device is done. A fault of a kernel is thrown here, or wherever else the host waits.
+void synchronize(Device device = DeviceType::cuda);
+
+// The stream that the calling thread's ops go to: the device's default one until a StreamScope says otherwise.
+Stream current_stream(Device device = DeviceType::cuda);
+// A stream of its own. It is kept until the process ends, because blocks of memory remember theirs.
+Stream new_stream(Device device = DeviceType::cuda);
+void synchronize(const Stream& stream);
+// The later work of `waiting` begins after what `other` holds now.
+void wait(const Stream& waiting, const Stream& other);
+
+class StreamScope {
+ public:
+  explicit StreamScope(const Stream& stream);
+  ~StreamScope();
+  StreamScope(const StreamScope&) = delete;
+  StreamScope& operator=(const StreamScope&) = delete;
+
+ private:
+  Stream before_;
+};
+
+// The device's caching allocator: freed blocks are kept and reused in the order of the stream that had them.
+MemoryStats memory_stats(Device device = DeviceType::cuda);
+// As tenrec::set_memory_limit. The OutOfMemoryError names the largest blocks in use.
+void set_memory_limit(int64_t bytes, Device device = DeviceType::cuda);
+void empty_cache(Device device = DeviceType::cuda);
+
+}  // namespace tenrec::cuda

@@ -1,0 +1,25 @@
+// Device memory as the rest of core sees it. Without CUDA (off.cpp) each of these throws DeviceError. Internal.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "tenrec/core/device.h"
+
+namespace tenrec::cuda::detail {
+
+struct Block;
+// At least `bytes` bytes, aligned to 512, for work on the calling thread's stream. OutOfMemoryError.
+Block* allocate(size_t bytes, Device device);
+void deallocate(Block* block) noexcept;
+void* address(const Block* block);
+
+// Bytes from here to there, after all that the calling thread's stream holds. The host may use `from` at once after
+// copy_to_device, and reads `to` after copy_to_host, which waits.
+void copy_to_device(void* to, const void* from, size_t bytes, Device device);
+void copy_to_host(void* to, const void* from, size_t bytes, Device device);
+
+// Makes a device the calling thread's. DeviceError in the op's name for one that does not exist.
+void enter(const char* op, Device device);
+
+}  // namespace tenrec::cuda::detail

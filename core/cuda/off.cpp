@@ -1,0 +1,39 @@
+// What takes the place of the CUDA runtime in a build with TENREC_CUDA=OFF.
+#include "tenrec/core/cuda.h"
+#include "tenrec/core/cuda/memory.h"
+#include "tenrec/core/error.h"
+
+namespace tenrec::cuda {
+namespace {
+[[noreturn]] void refuse(const char* what) {
+  fail<DeviceError>(what, ": there is no cuda device because Tenrec was built with TENREC_CUDA=OFF; ",
+                    "configure with TENREC_CUDA=ON or use kCpu");
+}
+}  // namespace
+
+int device_count() noexcept { return 0; }
+std::string describe(Device) { refuse("cuda::describe"); }
+void synchronize(Device) { refuse("cuda::synchronize"); }
+Stream current_stream(Device) { refuse("cuda::current_stream"); }
+Stream new_stream(Device) { refuse("cuda::new_stream"); }
+void synchronize(const Stream&) { refuse("cuda::synchronize"); }
+void wait(const Stream&, const Stream&) { refuse("cuda::wait"); }
+StreamScope::StreamScope(const Stream&) { refuse("cuda::StreamScope"); }
+StreamScope::~StreamScope() = default;
+MemoryStats memory_stats(Device) { refuse("cuda::memory_stats"); }
+void set_memory_limit(int64_t, Device) { refuse("cuda::set_memory_limit"); }
+void empty_cache(Device) { refuse("cuda::empty_cache"); }
+
+namespace detail {
+Block* allocate(size_t, Device) { refuse("empty"); }
+void deallocate(Block*) noexcept {}
+void* address(const Block*) { return nullptr; }
+void copy_to_device(void*, const void*, size_t, Device) { refuse("to"); }
+void copy_to_host(void*, const void*, size_t, Device) { refuse("to"); }
+void enter(const char* op, Device) {
+  fail<DeviceError>(op,
+                    ": tensor is on cuda but Tenrec was built with TENREC_CUDA=OFF; "
+                    "configure with TENREC_CUDA=ON or move the tensor with x.to(kCpu)");
+}
+}  // namespace detail
+}  // namespace tenrec::cuda

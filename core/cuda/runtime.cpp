@@ -1,0 +1,165 @@
+#include "tenrec/core/cuda/runtime.h"
+
+#include <array>
+#include <cstring>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "tenrec/core/cuda/allocator.h"
+#if defined(TENREC_CUDA_EMULATED)
+#include "emulator/runtime.h"
+#endif
+
+namespace tenrec::cuda {
+namespace {
+
+constexpr int kMaxDevices = 16;
+
+constinit thread_local int current_device = 0;
+constinit thread_local std::array<cudaStream_t, kMaxDevices> current_streams{};
+
+// A stream that does not wait for the legacy stream 0.
+cudaStream_t make_stream() {
+  cudaStream_t stream = nullptr;
+  TENREC_CUDA_CHECK(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
+  return stream;
+}
+
+cudaStream_t default_stream(int device) {
+  static std::array<std::once_flag, kMaxDevices> made;
+  static std::array<cudaStream_t, kMaxDevices> streams;
+  std::call_once(made[size_t(device)], [&] { streams[size_t(device)] = make_stream(); });
+  return streams[size_t(device)];
+}
+
+void enter(const char* op, int device) {
+  if (device == current_device && device < device_count()) [[likely]]
+    return;
+  if (device < 0 || device >= device_count())
+    fail<DeviceError>(op, ": there is no device cuda:", device, "; this machine has ", device_count());
+  TENREC_CUDA_CHECK(cudaSetDevice(device));
+  current_device = device;
+}
+
+// What the device's fault was, where somebody knows more than the error's name.
+std::string fault_text() {
+#if defined(TENREC_CUDA_EMULATED)
+  return simt::take_fault();
+#else
+  return {};
+#endif
+}
+
+cudaStream_t handle(const Stream& stream) { return static_cast<cudaStream_t>(stream.handle); }
+
+}  // namespace
+
+namespace detail {
+
+void fail_call(cudaError_t error, const char* call, const char* file, int line) {
+  cudaGetLastError();
+  const char* name = std::strrchr(file, '/');
+  const std::string where = concat(call, " (", name ? name + 1 : file, ":", line, ")");
+  if (error == cudaErrorMemoryAllocation) fail<OutOfMemoryError>("out of memory on cuda:", current_device, ": ", where);
+  const std::string fault = fault_text();
+  fail<DeviceError>("cuda: ", cudaGetErrorName(error), ": ", fault.empty() ? cudaGetErrorString(error) : fault, " in ",
+                    where);
+}
+
+void enter(const char* op, Device device) { cuda::enter(op, device.index); }
+
+Block* allocate(size_t bytes, Device device) {
+  cuda::enter("empty", device.index);
+  return Allocator::of(device.index).allocate(bytes, stream());
+}
+void deallocate(Block* block) noexcept { Allocator::of(block->device).deallocate(block); }
+void* address(const Block* block) { return block->data; }
+
+void copy_to_device(void* to, const void* from, size_t bytes, Device device) {
+  cuda::enter("to", device.index);
+  if (bytes) TENREC_CUDA_CHECK(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, stream()));
+}
+void copy_to_host(void* to, const void* from, size_t bytes, Device device) {
+  cuda::enter("to", device.index);
+  if (bytes) TENREC_CUDA_CHECK(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, stream()));
+  TENREC_CUDA_CHECK(cudaStreamSynchronize(stream()));
+}
+
+}  // namespace detail
+
+cudaStream_t stream() {
+  cudaStream_t& current = current_streams[size_t(current_device)];
+  if (!current) current = default_stream(current_device);
+  return current;
+}
+int device() { return current_device; }
+
+int multiprocessors() {
+  static thread_local std::array<int, kMaxDevices> counts{};
+  int& count = counts[size_t(current_device)];
+  if (!count) TENREC_CUDA_CHECK(cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, current_device));
+  return count;
+}
+
+int device_count() noexcept {
+  static const int count = [] {
+    int n = 0;
+    if (cudaGetDeviceCount(&n) == cudaSuccess) return std::min(n, kMaxDevices);
+    cudaGetLastError();  // no driver, or none that fits: there is no device
+    return 0;
+  }();
+  return count;
+}
+
+std::string describe(Device device) {
+  enter("cuda::describe", device.index);
+  cudaDeviceProp properties;
+  TENREC_CUDA_CHECK(cudaGetDeviceProperties(&properties, device.index));
+  return concat(properties.name, ", compute capability ", properties.major, ".", properties.minor, ", ",
+                properties.totalGlobalMem >> 20, " MiB");
+}
+
+void synchronize(Device device) {
+  enter("cuda::synchronize", device.index);
+  TENREC_CUDA_CHECK(cudaDeviceSynchronize());
+}
+
+Stream current_stream(Device device) {
+  enter("cuda::current_stream", device.index);
+  return {device, stream()};
+}
+
+Stream new_stream(Device device) {
+  enter("cuda::new_stream", device.index);
+  return {device, make_stream()};
+}
+
+void synchronize(const Stream& stream) {
+  enter("cuda::synchronize", stream.device.index);
+  TENREC_CUDA_CHECK(cudaStreamSynchronize(handle(stream)));
+}
+
+void wait(const Stream& waiting, const Stream& other) {
+  enter("cuda::wait", other.device.index);
+  cudaEvent_t event = nullptr;
+  TENREC_CUDA_CHECK(cudaEventCreateWithFlags(&event, cudaEventDisableTiming));
+  const cudaError_t recorded = cudaEventRecord(event, handle(other));
+  const cudaError_t waited = recorded == cudaSuccess ? cudaStreamWaitEvent(handle(waiting), event, 0) : recorded;
+  cudaEventDestroy(event);  // lives on until the streams are done with it
+  TENREC_CUDA_CHECK(waited);
+}
+
+StreamScope::StreamScope(const Stream& stream) : before_(current_stream(stream.device)) {
+  current_streams[size_t(stream.device.index)] = handle(stream);
+}
+StreamScope::~StreamScope() { current_streams[size_t(before_.device.index)] = handle(before_); }
+
+MemoryStats memory_stats(Device device) { return detail::Allocator::of(device.index).stats(); }
+void set_memory_limit(int64_t bytes, Device device) { detail::Allocator::of(device.index).set_limit(bytes); }
+void empty_cache(Device device) {
+  enter("cuda::empty_cache", device.index);
+  detail::Allocator::of(device.index).empty_cache();
+}
+
+}  // namespace tenrec::cuda
