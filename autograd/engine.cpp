@@ -212,7 +212,8 @@ class Pass {
       const auto [it, fresh] = leaf_index_.emplace(leaf, leaves_.size());
       if (!fresh) return leaves_[it->second].sum;
     }
-    return leaves_.emplace_back(leaf, Accumulator()).sum;
+    leaves_.push_back({leaf, Accumulator()});
+    return leaves_.back().sum;
   }
 
   void step() {

@@ -101,6 +101,7 @@ class ShowingRows {
   template <class F>
   void walk(const std::vector<int64_t>* const* lists, int64_t d, int64_t n, int64_t row, F& f) const {
     if (d == n) return f(row);
+    // NOLINTNEXTLINE(clang-analyzer-core.uninitialized.Assign): visit has set those below n
     for (const int64_t i : *lists[d]) walk(lists, d + 1, n, row * y_.size(d) + i, f);
   }
   const View &x_, &y_;

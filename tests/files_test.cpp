@@ -304,7 +304,7 @@ TEST_F(Files, MissingFilesAndFolders) {
   EXPECT_CONTAINS(message_of<IOError>([&] { load_safetensors(path("none")); }), path("none"));
   EXPECT_CONTAINS(message_of<IOError>([&] { load_npy(path("none")); }), path("none"));
   EXPECT_CONTAINS(message_of<IOError>([&] { load_npy(folder_); }), "a folder");
-  std::ofstream(path("zip"), std::ios::binary) << "\x1f\x8b\x08\x00 something";
+  std::ofstream(path("zip"), std::ios::binary) << std::string("\x1f\x8b\x08\0 something", 14);
   EXPECT_CONTAINS(message_of<IOError>([&] { load_npy(path("zip")); }), "compressed");
   EXPECT_CONTAINS(message_of<IOError>([&] { load_safetensors(path("zip")); }), "compressed");
 }

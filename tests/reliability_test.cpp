@@ -367,13 +367,13 @@ TEST(Reliability, Row28InPlaceOnWhatTheTapeKnows) {
         const auto [target, loss] = scene.make();
         const std::vector<double> before = target.to_vector<double>();
         const std::string what = concat(mutation_name, " on ", route_name, " of ", scene.name);
-        row.check_throws<AutogradError>([&, t = target] { mutate(route(t)); }, mutation_name, what);
+        row.check_throws<AutogradError>([&f = mutate, &g = route, &t = target] { f(g(t)); }, mutation_name, what);
         row.check(target.to_vector<double>() == before, what, ": refused, but written");
         {
           const NoGrad off;  // allowed, and found in the backward pass
           mutate(route(target));
         }
-        row.check_throws<AutogradError>([&, l = loss] { backward(l); }, "changed in place", what, " under NoGrad");
+        row.check_throws<AutogradError>([&l = loss] { backward(l); }, "changed in place", what, " under NoGrad");
       }
   // What no rule reads may change: the gradient stays right.
   const Tensor x = leaf();

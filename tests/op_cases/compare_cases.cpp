@@ -215,7 +215,7 @@ void add_close(const Add& add) {
              {[] { isclose(ones({2}), ones({2}), {.rtol = -1}); }, "isclose: rtol and atol must not be negative"}}});
   // allclose and equal give a bool; shown here as tensors.
   const auto flags = [](std::span<const Tensor> in) {
-    const Tensor x = in[0], near = x * (1 + 1e-7), far = x + 1;
+    const Tensor &x = in[0], near = x * (1 + 1e-7), far = x + 1;
     const double values[] = {double(allclose(x, near)),
                              double(allclose(x, far)),
                              double(equal(x, x)),

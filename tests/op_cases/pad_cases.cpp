@@ -25,7 +25,8 @@ int64_t source(int64_t i, int64_t left, int64_t size, PadMode mode) {
   return k < size ? k : period - k;
 }
 
-void add_mode(const Add& add, const char* variant, PadMode mode, const Shape& shape, std::vector<int64_t> padding) {
+void add_mode(const Add& add, const char* variant, PadMode mode, const Shape& shape,
+              const std::vector<int64_t>& padding) {
   const auto side = [=](int64_t d, size_t s) {
     const size_t at = size_t(shape.ndim() - 1 - d) * 2 + s;
     return at < padding.size() ? padding[at] : 0;

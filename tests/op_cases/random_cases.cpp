@@ -62,7 +62,7 @@ void add_dropout(const Add& add) {
 }
 
 // An op of one floating input whose output is random and has no gradient.
-OpCase draw(const char* op, const Input& input, std::function<Tensor(const Tensor&, Generator*)> f) {
+OpCase draw(const char* op, const Input& input, const std::function<Tensor(const Tensor&, Generator*)>& f) {
   return {.op = op,
           .inputs = {input},
           .f = one_in([f](const Tensor& x) {
@@ -130,7 +130,7 @@ void add_draws(const Add& add) {
 }
 
 // Makers and fills: no input, or one that is overwritten.
-OpCase maker(const char* op, std::function<std::vector<Tensor>(Generator*)> f) {
+OpCase maker(const char* op, const std::function<std::vector<Tensor>(Generator*)>& f) {
   return {.op = op,
           .inputs = {},
           .f =

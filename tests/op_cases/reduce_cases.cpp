@@ -568,8 +568,8 @@ void add_scans(const Add& add) {
     return out;
   };
   const auto row = [&](const char* op, const char* variant, const Input& input, int64_t dim,
-                       std::function<std::vector<Tensor>(const Tensor&, int64_t)> f,
-                       std::function<Line(const Line&)> reference) {
+                       const std::function<std::vector<Tensor>(const Tensor&, int64_t)>& f,
+                       const std::function<Line(const Line&)>& reference) {
     return OpCase{.op = op,
                   .variant = variant,
                   .inputs = {input},

@@ -255,8 +255,7 @@ void add_cross_entropy(const Add& add) {
   extremes.variant = "gradient at extremes";
   extremes.bad.clear();
   extremes.f = [](std::span<const Tensor> in) {
-    const Tensor target = in[1];
-    return gradient_of(op_of([target](const Tensor& x) { return cross_entropy(x, target); }))(
+    return gradient_of(op_of([target = in[1]](const Tensor& x) { return cross_entropy(x, target); }))(
         std::vector<Tensor>{in[0]});
   };
   extremes.reference = [](std::span<const Array> in) {
@@ -433,7 +432,7 @@ void add_pair_losses(const Add& add) {
     add({.op = op,
          .variant = variant,
          .inputs = {given(a), given(b)},
-         .f = op_of(f),
+         .f = op_of(std::move(f)),
          .reference =
              [expected](std::span<const Array>) {
                return std::vector<Array>{{{int64_t(expected.size())}, expected}};
