@@ -6,6 +6,8 @@
 #include "tenrec/autograd/grad_mode.h"
 #include "tenrec/autograd/ops.h"
 #include "tenrec/core/random.h"
+#include "tenrec/core/view.h"
+#include "tenrec/kernels/elementwise.h"
 
 namespace tenrec {
 namespace {
@@ -16,13 +18,19 @@ std::vector<Tensor> evaluate(const MultiFunction& f, std::span<const Tensor> inp
   return f(inputs);
 }
 
-double* element(const Tensor& x, int64_t linear) {
-  double* p = x.data<double>();
+// Element `linear`, in row-major order, as a tensor that shares its memory.
+Tensor element(const Tensor& x, int64_t linear) {
+  int64_t offset = 0;
   for (int64_t d = x.ndim() - 1; d >= 0; --d) {
-    p += linear % x.shape()[d] * x.strides()[d];
+    offset += linear % x.shape()[d] * x.strides()[d];
     linear /= x.shape()[d];
   }
-  return p;
+  return detail::make_view(x.detach(), {}, {}, offset);
+}
+// Unseen by the tape, which has recorded x.
+void set_element(const Tensor& x, int64_t linear, double value) {
+  const Tensor place = element(x, linear);
+  dispatch("gradcheck", x.device(), [&](auto device) { kernels::fill(device, view(place), value, 0); });
 }
 
 std::vector<std::vector<double>> values(const std::vector<Tensor>& ys) {
@@ -37,8 +45,8 @@ std::vector<std::vector<double>> analytic_row(const std::vector<Tensor>& ys, siz
   std::vector<std::vector<double>> rows;
   std::vector<Tensor> grads(xs.size());
   if (ys[output].requires_grad()) {
-    Tensor v = zeros(ys[output].shape(), {.dtype = f64});
-    *element(v, at) = 1;
+    Tensor v = zeros(ys[output].shape(), {.dtype = f64, .device = ys[output].device()});
+    set_element(v, at, 1);
     grads = grad(ys[output], xs, {.retain_graph = true, .allow_unused = true, .grad_output = v});
   }
   for (size_t i = 0; i < xs.size(); ++i)
@@ -72,14 +80,13 @@ GradcheckResult gradcheck(const MultiFunction& f, const std::vector<Tensor>& giv
   for (const Tensor& y : ys) any_on_tape |= y.requires_grad();
   for (size_t k = 0; k < xs.size(); ++k) {
     for (int64_t j = 0; j < xs[k].numel(); ++j) {
-      double* p = element(xs[k], j);
-      const double before = *p;
+      const double before = element(xs[k], j).item<double>();
       const NoGrad off;
-      *p = before + options.step;
+      set_element(xs[k], j, before + options.step);
       const auto above = values(evaluate(f, inputs, state));
-      *p = before - options.step;
+      set_element(xs[k], j, before - options.step);
       const auto below = values(evaluate(f, inputs, state));
-      *p = before;
+      set_element(xs[k], j, before);
       for (size_t o = 0; o < ys.size(); ++o) {
         if (any_on_tape && !ys[o].requires_grad()) continue;
         for (size_t i = 0; i < above[o].size(); ++i) {
@@ -113,7 +120,7 @@ GradcheckResult gradgradcheck(const MultiFunction& f, const std::vector<Tensor>&
     outputs.push_back(o);
     std::vector<double> cotangent;  // fixed numbers away from 0
     for (int64_t i = 0; i < ys[o].numel(); ++i) cotangent.push_back(0.5 + 0.25 * std::sin(1.0 + double(i)));
-    inputs.push_back(from_vector(cotangent, ys[o].shape()).set_requires_grad(true));
+    inputs.push_back(from_vector(cotangent, ys[o].shape()).to(ys[o].device()).set_requires_grad(true));
   }
   default_generator().set_state(state);
   if (outputs.empty()) return {};

@@ -25,6 +25,13 @@ struct Device {
 
 inline constexpr Device kCpu{};
 
+namespace detail {
+inline thread_local constinit Device default_device_{};
+}
+// Where the calling thread's new tensors live unless they are told: the CPU until set_default_device.
+inline Device default_device() { return detail::default_device_; }
+inline void set_default_device(Device device) { detail::default_device_ = device; }
+
 std::string to_string(Device device);
 void append(std::string& out, Device device);
 

@@ -170,7 +170,7 @@ Tensor read_all(BoundedReader& reader, const NpyLimits& limits) {
   const int64_t bytes = reader.checked_product(factors, INT64_MAX, "array size in bytes");
   reader.expect_left(bytes, "array data");
   if (header.fortran) std::reverse(header.shape.begin(), header.shape.end());
-  Tensor t = empty(Shape(header.shape), {.dtype = dtype});
+  Tensor t = empty(Shape(header.shape), {.dtype = dtype, .device = kCpu});
   reader.read(t.data_ptr(), bytes, "array data");
   reader.expect_end("the array");
   if (dtype == boolean && detail::find_bad_bool(t.data_ptr(), bytes) >= 0)

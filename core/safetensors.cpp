@@ -189,7 +189,7 @@ Safetensors read_all(BoundedReader& reader, const SafetensorsLimits& limits) {
   out.metadata = std::move(header.metadata);
   out.tensors.reserve(header.entries.size());
   for (Entry& e : header.entries) {
-    Tensor t = empty(Shape(e.shape), {.dtype = e.dtype});
+    Tensor t = empty(Shape(e.shape), {.dtype = e.dtype, .device = kCpu});
     const int64_t bytes = t.numel() * size_of(e.dtype);
     reader.read(t.data_ptr(), bytes, "tensor data");
     if (e.dtype == boolean && detail::find_bad_bool(t.data_ptr(), bytes) >= 0)

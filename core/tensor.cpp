@@ -156,7 +156,11 @@ Tensor empty(const Shape& shape, const TensorOptions& options) {
 
 Tensor from_data(const void* data, const Shape& shape, DType dtype) {
   Tensor t = empty(shape, {.dtype = dtype});
-  if (t.numel()) std::memcpy(t.data_ptr(), data, size_t(t.numel() * size_of(dtype)));
+  const auto bytes = size_t(t.numel() * size_of(dtype));
+  if (!t.device().is_cpu())
+    cuda::detail::copy_to_device(t.data_ptr(), data, bytes, t.device());
+  else if (bytes)
+    std::memcpy(t.data_ptr(), data, bytes);
   return t;
 }
 

@@ -61,7 +61,7 @@ inline void retain_impl(TensorImpl* impl) noexcept {
 
 struct TensorOptions {
   DType dtype = DType::f32;
-  Device device = {};
+  Device device = default_device();
   bool requires_grad = false;
 };
 
@@ -198,7 +198,7 @@ struct TensorRef {
 // Uninitialised, contiguous.
 Tensor empty(const Shape& shape, const TensorOptions& options = {});
 inline Tensor empty_like(const Tensor& x) { return empty(x.shape(), {.dtype = x.dtype(), .device = x.device()}); }
-// Copies `count` elements at `data` into a new contiguous tensor.
+// Copies the elements at `data` into a new contiguous tensor on the default device.
 Tensor from_data(const void* data, const Shape& shape, DType dtype);
 template <class T>
 Tensor from_vector(const std::vector<T>& values, const Shape& shape) {

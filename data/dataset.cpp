@@ -32,7 +32,7 @@ Shape with_batch(int64_t count, const Shape& shape) {
 
 Tensor stack_tensors(std::span<const Example> examples, size_t which) {
   const Tensor& first = examples[0].tensors[which];
-  Tensor batch = empty(with_batch(int64_t(examples.size()), first.shape()), {.dtype = first.dtype()});
+  Tensor batch = empty(with_batch(int64_t(examples.size()), first.shape()), {.dtype = first.dtype(), .device = kCpu});
   auto* out = static_cast<uint8_t*>(batch.data_ptr());
   const size_t bytes = bytes_of(first);
   for (size_t i = 0; i < examples.size(); ++i) {
@@ -112,7 +112,7 @@ Example TensorDataset::get_batch(std::span<const int64_t> indices) const {
   for (const Tensor& from : tensors_) {
     Shape shape = from.shape();
     shape[0] = int64_t(indices.size());
-    Tensor rows = empty(shape, {.dtype = from.dtype()});
+    Tensor rows = empty(shape, {.dtype = from.dtype(), .device = kCpu});
     const size_t bytes = size_ > 0 ? bytes_of(from) / size_t(size_) : 0;
     auto* out = static_cast<uint8_t*>(rows.data_ptr());
     const auto* in = static_cast<const uint8_t*>(from.data_ptr());
@@ -163,7 +163,7 @@ Tensor ImageDataset::make_images(int64_t count) const {
 Example ImageDataset::get_batch(std::span<const int64_t> indices) const {
   for (const int64_t index : indices) check_index("ImageDataset", index);
   const auto count = int64_t(indices.size());
-  Example batch{{make_images(count), empty({count}, {.dtype = DType::i64})}};
+  Example batch{{make_images(count), empty({count}, {.dtype = DType::i64, .device = kCpu})}};
   auto* pixels = static_cast<uint8_t*>(batch.tensors[0].data_ptr());
   auto* labels = batch.tensors[1].data<int64_t>();
   const size_t bytes = size_t(images_->pixels_per_image() * size_of(batch.tensors[0].dtype()));

@@ -103,7 +103,7 @@ Transform to_float(float scale) {
   return [scale](Example& batch, const BatchInfo&) {
     Tensor& x = input_of("to_float", batch);
     if (x.dtype() != DType::u8) fail<DTypeError>("to_float: expected u8, got ", x.dtype());
-    const Tensor y = empty(x.shape());
+    const Tensor y = empty(x.shape(), {.device = kCpu});
     const auto* in = x.data<uint8_t>();
     auto* out = y.data<float>();
     for (int64_t i = 0, n = x.numel(); i < n; ++i) out[i] = float(in[i]) * scale;
@@ -125,7 +125,7 @@ Transform normalize(std::vector<float> mean, std::vector<float> std) {
     if (x.ndim() < 2 || x.size(1) != channels) {
       fail<ShapeError>("normalize: ", channels, " means for a batch of shape ", x.shape());
     }
-    const Tensor y = empty(x.shape());
+    const Tensor y = empty(x.shape(), {.device = kCpu});
     const auto* in = x.data<float>();
     auto* out = y.data<float>();
     const int64_t planes = x.size(0) * channels, plane = planes > 0 ? x.numel() / planes : 0;

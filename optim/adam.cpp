@@ -26,10 +26,18 @@ void Adam::check_options(const AdamOptions& o) const {
 void Adam::step() {
   for (size_t g = 0; g < options_.size(); ++g) {
     const AdamOptions& o = options_[g];
-    for_each_batch(g, {0, 1}, 0, [&](DType dtype, std::span<const kernels::OptimTensor> tensors, int64_t steps) {
-      kernels::adam_step(Cpu{}, dtype, tensors,
-                         {o.lr, o.beta1, o.beta2, o.eps, o.weight_decay, decoupled_,
-                          1 - std::pow(o.beta1, double(steps)), 1 - std::pow(o.beta2, double(steps))});
+    for_each_batch(g, {0, 1}, 0, [&](const Batch& batch) {
+      const auto steps = double(batch.steps);
+      const kernels::AdamStep step{o.lr,
+                                   o.beta1,
+                                   o.beta2,
+                                   o.eps,
+                                   o.weight_decay,
+                                   decoupled_,
+                                   1 - std::pow(o.beta1, steps),
+                                   1 - std::pow(o.beta2, steps)};
+      dispatch(decoupled_ ? "AdamW" : "Adam", batch.device,
+               [&](auto device) { kernels::adam_step(device, batch.dtype, batch.tensors, step); });
     });
   }
 }
@@ -63,8 +71,10 @@ void RMSprop::check_options(const RMSpropOptions& o) const {
 void RMSprop::step() {
   for (size_t g = 0; g < options_.size(); ++g) {
     const RMSpropOptions& o = options_[g];
-    for_each_batch(g, {0, 1, 2}, 0, [&](DType dtype, std::span<const kernels::OptimTensor> tensors, int64_t) {
-      kernels::rmsprop_step(Cpu{}, dtype, tensors, {o.lr, o.alpha, o.eps, o.weight_decay, o.momentum, o.centered});
+    const kernels::RmspropStep step{o.lr, o.alpha, o.eps, o.weight_decay, o.momentum, o.centered};
+    for_each_batch(g, {0, 1, 2}, 0, [&](const Batch& batch) {
+      dispatch("RMSprop", batch.device,
+               [&](auto device) { kernels::rmsprop_step(device, batch.dtype, batch.tensors, step); });
     });
   }
 }
@@ -87,11 +97,11 @@ void Adagrad::check_options(const AdagradOptions& o) const {
 void Adagrad::step() {
   for (size_t g = 0; g < options_.size(); ++g) {
     const AdagradOptions& o = options_[g];
-    for_each_batch(g, {0}, o.initial_accumulator_value,
-                   [&](DType dtype, std::span<const kernels::OptimTensor> tensors, int64_t steps) {
-                     const double lr = o.lr / (1 + double(steps - 1) * o.lr_decay);
-                     kernels::adagrad_step(Cpu{}, dtype, tensors, {lr, o.eps, o.weight_decay});
-                   });
+    for_each_batch(g, {0}, o.initial_accumulator_value, [&](const Batch& batch) {
+      const kernels::AdagradStep step{o.lr / (1 + double(batch.steps - 1) * o.lr_decay), o.eps, o.weight_decay};
+      dispatch("Adagrad", batch.device,
+               [&](auto device) { kernels::adagrad_step(device, batch.dtype, batch.tensors, step); });
+    });
   }
 }
 

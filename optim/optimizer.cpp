@@ -34,22 +34,24 @@ void Optimizer::add_parameters(const std::vector<Tensor>& params, size_t group) 
 }
 
 void Optimizer::ensure_state(Slot& slot, int k, double value) {
-  if (slot.state[k].defined()) return;
+  if (slot.state[k].defined()) {
+    slot.state[k] = slot.state[k].to(slot.param.device());  // the model may have been moved since
+    return;
+  }
   const DType dtype = slot.param.dtype() == f64 ? f64 : f32;
   slot.state[k] = full(slot.param.shape(), value, {.dtype = dtype, .device = slot.param.device()});
 }
 
-void Optimizer::for_each_batch(
-    size_t group, std::initializer_list<int> states, double initial,
-    const std::function<void(DType, std::span<const kernels::OptimTensor>, int64_t)>& update) {
+void Optimizer::for_each_batch(size_t group, std::initializer_list<int> states, double initial,
+                               const std::function<void(const Batch&)>& update) {
   const NoGrad off;
-  std::vector<kernels::OptimTensor> batch;
+  std::vector<kernels::OptimTensor> tensors;
   std::vector<Tensor> keep;  // gradients made contiguous live until the batch is done
-  DType dtype = f32;
-  int64_t steps = 0;
+  Batch batch;
   const auto flush = [&] {
-    if (!batch.empty()) update(dtype, batch, steps);
-    batch.clear();
+    batch.tensors = tensors;
+    if (!tensors.empty()) update(batch);
+    tensors.clear();
     keep.clear();
   };
   for (Slot& slot : slots_) {
@@ -58,13 +60,13 @@ void Optimizer::for_each_batch(
     if (!grad.defined()) continue;
     for (int k : states) ensure_state(slot, k, initial);
     ++slot.steps;
-    if (slot.steps != steps || slot.param.dtype() != dtype) flush();
-    steps = slot.steps;
-    dtype = slot.param.dtype();
+    const Device device = slot.param.device();
+    if (slot.steps != batch.steps || slot.param.dtype() != batch.dtype || device != batch.device) flush();
+    batch = {device, slot.param.dtype(), slot.steps, {}};
     keep.push_back(contiguous(grad));
     kernels::OptimTensor entry{slot.param.data_ptr(), keep.back().data_ptr(), {}, slot.param.numel()};
     for (int k : states) entry.state[k] = slot.state[k].data_ptr();
-    batch.push_back(entry);
+    tensors.push_back(entry);
     detail::bump_version(slot.param);
   }
   flush();

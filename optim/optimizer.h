@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -52,10 +53,17 @@ class Optimizer {
   void add_parameters(const std::vector<Tensor>& params, size_t group);
   // Makes state `k` of a slot on first use, filled with `value`: of the parameter's shape, f32 for 16-bit parameters.
   void ensure_state(Slot& slot, int k, double value = 0);
-  // Counts a step for each slot of `group` with a gradient and calls update(dtype, tensors, steps) for those that share
-  // dtype and step count, in order. `states` are made first.
+  // Tensors that are stepped in one call: on one device, of one dtype, with this step their `steps`-th.
+  struct Batch {
+    Device device;
+    DType dtype = f32;
+    int64_t steps = 0;
+    std::span<const kernels::OptimTensor> tensors;
+  };
+  // Counts a step for each slot of `group` with a gradient and calls update for each batch of them, in order. `states`
+  // are made first.
   void for_each_batch(size_t group, std::initializer_list<int> states, double initial,
-                      const std::function<void(DType, std::span<const kernels::OptimTensor>, int64_t)>& update);
+                      const std::function<void(const Batch&)>& update);
 
   std::vector<Slot> slots_;
 

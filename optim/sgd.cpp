@@ -18,8 +18,9 @@ void SGD::check_options(const SGDOptions& o) const {
 void SGD::step() {
   for (size_t g = 0; g < options_.size(); ++g) {
     const SGDOptions& o = options_[g];
-    const auto update = [&](DType dtype, std::span<const kernels::OptimTensor> tensors, int64_t steps) {
-      kernels::sgd_step(Cpu{}, dtype, tensors, {o.lr, o.momentum, o.dampening, o.weight_decay, o.nesterov, steps == 1});
+    const auto update = [&](const Batch& batch) {
+      const kernels::SgdStep step{o.lr, o.momentum, o.dampening, o.weight_decay, o.nesterov, batch.steps == 1};
+      dispatch("SGD", batch.device, [&](auto device) { kernels::sgd_step(device, batch.dtype, batch.tensors, step); });
     };
     if (o.momentum != 0)
       for_each_batch(g, {0}, 0, update);

@@ -54,7 +54,7 @@ Tensor scalar(Scalar value, const TensorOptions& options) { return full({}, valu
 namespace {
 // Host values, converted to the dtype and moved to the device that was asked for.
 Tensor from_doubles(const std::vector<double>& values, const Shape& shape, const TensorOptions& options) {
-  Tensor y = empty(shape, {.dtype = options.dtype});
+  Tensor y = empty(shape, {.dtype = options.dtype, .device = kCpu});
   kernels::convert_strided(values.data(), f64, 1, y.data_ptr(), options.dtype, 1, int64_t(values.size()));
   y = y.to(options.device);
   if (options.requires_grad) y.set_requires_grad(true);

@@ -64,8 +64,8 @@ void check_targets(const IndexLoss& loss, const Tensor& x, const Tensor& target)
     bad = kernels::first_bad_target(device, classes, target.numel(), loss.classes, loss.options.ignore_index);
   });
   if (bad >= 0)
-    fail<IndexError>(loss.name, ": target ", classes[bad], " at position ", bad, " is out of range for ", loss.classes,
-                     " classes");
+    fail<IndexError>(loss.name, ": target ", reshape(loss.target, {-1}).item<int64_t>(bad), " at position ", bad,
+                     " is out of range for ", loss.classes, " classes");
 }
 
 // The same loss of ops, for derivatives of derivatives.

@@ -4,6 +4,7 @@
 #include "tenrec/autograd/ops/elementwise.h"
 #include "tenrec/autograd/ops/elementwise_impl.h"
 #include "tenrec/autograd/ops/mutate.h"
+#include "tenrec/autograd/ops/reduce.h"
 #include "tenrec/autograd/ops/shape.h"
 #include "tenrec/autograd/tape.h"
 #include "tenrec/kernels/index.h"
@@ -126,7 +127,7 @@ Tensor flat_index(const Tensor& base, const Picker& p) {
   const int64_t at =
       dispatch("index", t.device(), [&](auto device) { return kernels::find_outside(device, view(t), -size, size); });
   if (at >= 0)
-    fail<IndexError>("index: index ", t.data<int64_t>()[at], " (element ", at,
+    fail<IndexError>("index: index ", reshape(t, {-1}).item<int64_t>(at), " (element ", at,
                      " of an index tensor) is out of range for ", "dimension ", p.dim, " of size ", size);
   return t;
 }
@@ -373,7 +374,7 @@ Tensor one_hot(const Tensor& index, int64_t classes) {
   if (classes < -1 || classes == 0) fail<ValueError>("one_hot: expected at least one class, got ", classes);
   if (classes == -1) {
     if (labels.numel() == 0) fail<ValueError>("one_hot: an empty tensor does not say how many classes there are");
-    for (int64_t i = 0; i < labels.numel(); ++i) classes = std::max(classes, labels.data<int64_t>()[i] + 1);
+    classes = amax(labels).item<int64_t>() + 1;
   }
   detail::check_index("one_hot", labels, 0, classes, -1);
   Shape shape = index.shape();

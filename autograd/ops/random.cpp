@@ -87,7 +87,7 @@ Tensor randperm(int64_t n, Generator* generator) {
   // The order of n random numbers of 64 bits: ties, of probability n^2 / 2^65, are broken by index.
   const Tensor bits = empty({n}, {.dtype = i64}), sorted = empty_like(bits);
   Tensor order = empty_like(bits);
-  dispatch("randperm", kCpu, [&](auto device) {
+  dispatch("randperm", bits.device(), [&](auto device) {
     kernels::random_integers(device, key, INT64_MIN, 0, view(bits));
     kernels::sort_rows(device, view(bits), n, false, view(sorted), view(order));
   });
@@ -156,7 +156,8 @@ Tensor dropout_with(const Tensor& x, double p, GeneratorState key) {
 
 // True if every element of a f64 tensor is in [0, most].
 bool all_within(const Tensor& x, double most) {
-  const auto* p = x.data<double>();
+  const Tensor host = x.to(kCpu);
+  const auto* p = host.data<double>();
   bool fine = true;
   for (int64_t i = 0; i < x.numel(); ++i) fine &= p[i] >= 0 && p[i] <= most;
   return fine;

@@ -154,7 +154,8 @@ Tensor prod(const Tensor& x, const ReduceOptions& options) {
     return Grads{from_rows(dx, input.shape(), to)};
   };
   const auto composed = [to](std::span<const Tensor> inputs) {
-    if (to.reduced == 0) return sum(inputs[0]) * 0 + ones(to.result, {.dtype = inputs[0].dtype()});
+    if (to.reduced == 0)
+      return sum(inputs[0]) * 0 + ones(to.result, {.dtype = inputs[0].dtype(), .device = inputs[0].device()});
     return reshape(product_tree(as_rows(inputs[0], to)), to.result);
   };
   return record("prod", {x}, std::move(y), save_inputs, fused_rule(fused, composed));

@@ -3,6 +3,7 @@
 #include "tenrec/autograd/ops/elementwise.h"
 #include "tenrec/autograd/ops/elementwise_impl.h"
 #include "tenrec/autograd/ops/index.h"
+#include "tenrec/autograd/ops/reduce.h"
 #include "tenrec/autograd/ops/shape.h"
 #include "tenrec/autograd/tape.h"
 #include "tenrec/kernels/index.h"
@@ -20,7 +21,7 @@ void check_index(const char* op, const Tensor& index, int64_t low, int64_t high,
   const int64_t at =
       dispatch(op, index.device(), [&](auto device) { return kernels::find_outside(device, view(index), low, high); });
   if (at < 0) return;
-  const int64_t bad = index.data<int64_t>()[at];
+  const int64_t bad = reshape(index, {-1}).item<int64_t>(at);
   if (dim < 0)
     fail<IndexError>(op, ": index ", bad, " (element ", at, " of the indices) is out of range, expected ", low, " to ",
                      high - 1);
@@ -182,7 +183,7 @@ Tensor bincount(const Tensor& x, const Tensor& weights, int64_t min_length) {
   const Tensor bins = contiguous(x.detach().to(i64));
   detail::check_index("bincount", bins, 0, INT64_MAX, -1);
   int64_t length = min_length;
-  for (int64_t i = 0; i < bins.numel(); ++i) length = std::max(length, bins.data<int64_t>()[i] + 1);
+  if (bins.numel()) length = std::max(length, amax(bins).item<int64_t>() + 1);
   if (!weights.defined()) {
     Tensor y = zeros({length}, {.dtype = i64, .device = x.device()});
     dispatch("bincount", x.device(), [&](auto device) { kernels::count_each(device, view(bins), view(y)); });
