@@ -44,9 +44,16 @@ std::vector<Tensor> inputs_on(Device device, const OpCase& c, DType dtype) {
   return inputs;
 }
 
+// New tensors are made on a device until the end of the scope.
+struct DeviceScope {
+  explicit DeviceScope(Device device) { set_default_device(device); }
+  ~DeviceScope() { set_default_device(kCpu); }
+};
+
 // The outputs, then the gradients of their sum.
 std::vector<Tensor> results_on(Device device, const OpCase& c, DType dtype) {
   const std::vector<Tensor> inputs = inputs_on(device, c, dtype);
+  const DeviceScope scope(device);
   manual_seed(7);
   std::vector<Tensor> results = c.f(inputs), ys, cotangents, xs;
   for (const Tensor& x : inputs)

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <limits>
 
 #include "tenrec/core/cuda/runtime.h"
 #include "tenrec/core/dtype.h"
@@ -106,7 +107,8 @@ __device__ inline void store_as(void* to, int64_t i, DType dtype, From v) {
   }
 }
 
-// --- strided operands -------------------------------------------------------------------------------------------------
+// --- strided operands
+// -------------------------------------------------------------------------------------------------
 
 // Where element i of a space lies in each of K operands. Sizes of the last dimension vary fastest.
 template <int K>

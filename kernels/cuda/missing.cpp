@@ -1,8 +1,6 @@
 // Kernels that CUDA does not have yet. Each line here is one to write; weak, so that the real one may
 // be tried beside the library.
 #include "tenrec/core/error.h"
-#include "tenrec/kernels/conv.h"
-#include "tenrec/kernels/gemm.h"
 #include "tenrec/kernels/index.h"
 #include "tenrec/kernels/loss.h"
 #include "tenrec/kernels/norm.h"
@@ -22,22 +20,6 @@ namespace {
 }
 }  // namespace
 
-[[gnu::weak]] void conv2d(Cuda, DType, const ConvShape&, const void*, const void*, const void*, void*) {
-  missing("conv2d");
-}
-[[gnu::weak]] void conv2d_input_grad(Cuda, DType, const ConvShape&, const void*, const void*, void*) {
-  missing("conv2d_input_grad");
-}
-[[gnu::weak]] void conv2d_weight_grad(Cuda, DType, const ConvShape&, const void*, const void*, void*) {
-  missing("conv2d_weight_grad");
-}
-[[gnu::weak]] void gemm(Cuda, DType, const GemmShape&, const void*, const void*, void*, const GemmEpilogue&) {
-  missing("gemm");
-}
-[[gnu::weak]] void batched_gemm(Cuda, DType, const GemmShape&, int64_t, const int64_t*, const int64_t*, const int64_t*,
-                                const void*, const void*, void*) {
-  missing("batched_gemm");
-}
 [[gnu::weak]] int64_t find_outside(Cuda, const View&, int64_t, int64_t) { missing("find_outside"); }
 [[gnu::weak]] void combine_rows(Cuda, const View&, int64_t, bool, const View&) { missing("combine_rows"); }
 [[gnu::weak]] void take_rows(Cuda, const View&, const View&, const View&, int64_t) { missing("take_rows"); }

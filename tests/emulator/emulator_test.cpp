@@ -330,14 +330,18 @@ TEST(PlantedFault, UseAfterStreamFree) {
 
 TEST(Streams, WorkWaitsUntilTheHostSynchronises) {
   const Stream stream;
-  std::vector<float> host = numbers(10), back(10);
+  // Pinned: what is pageable goes by a copy of its own, so that it may be overwritten at once.
+  float *host = nullptr, *back = nullptr;
+  ASSERT_EQ(cudaMallocHost(reinterpret_cast<void**>(&host), 40), cudaSuccess);
+  ASSERT_EQ(cudaMallocHost(reinterpret_cast<void**>(&back), 40), cudaSuccess);
+  std::iota(host, host + 10, 0.0f);
   void* device = nullptr;
   ASSERT_EQ(cudaMalloc(&device, 40), cudaSuccess);
   int called = 0;
-  cudaMemcpyAsync(device, host.data(), 40, cudaMemcpyHostToDevice, stream);
+  cudaMemcpyAsync(device, host, 40, cudaMemcpyHostToDevice, stream);
   cudaLaunchHostFunc(
       stream, [](void* count) { ++*static_cast<int*>(count); }, &called);
-  cudaMemcpyAsync(back.data(), device, 40, cudaMemcpyDefault, stream);
+  cudaMemcpyAsync(back, device, 40, cudaMemcpyDefault, stream);
   EXPECT_EQ(cudaStreamQuery(stream), cudaErrorNotReady);
   EXPECT_EQ(called, 0);
   host[3] = 99;  // too early: the copy has not been made yet
@@ -346,8 +350,8 @@ TEST(Streams, WorkWaitsUntilTheHostSynchronises) {
   EXPECT_EQ(called, 1);
   EXPECT_EQ(back[3], 99);
   cudaMemsetAsync(device, 0, 40, stream);
-  EXPECT_EQ(cudaMemcpy(back.data(), device, 40, cudaMemcpyDeviceToHost), cudaSuccess);
-  EXPECT_EQ(back, std::vector<float>(10, 0.0f));
+  EXPECT_EQ(cudaMemcpy(back, device, 40, cudaMemcpyDeviceToHost), cudaSuccess);
+  EXPECT_EQ(std::vector<float>(back, back + 10), std::vector<float>(10, 0.0f));
   cudaEvent_t start, end;
   cudaEventCreateWithFlags(&start, cudaEventDefault);
   cudaEventCreateWithFlags(&end, cudaEventDefault);
@@ -362,6 +366,8 @@ TEST(Streams, WorkWaitsUntilTheHostSynchronises) {
   cudaEventDestroy(start);
   cudaEventDestroy(end);
   EXPECT_EQ(cudaFree(device), cudaSuccess);
+  EXPECT_EQ(cudaFreeHost(host), cudaSuccess);
+  EXPECT_EQ(cudaFreeHost(back), cudaSuccess);
   EXPECT_EQ(cudaGetLastError(), cudaErrorInvalidValue);  // what the early question left behind
   EXPECT_EQ(cudaGetLastError(), cudaSuccess);
 }
