@@ -37,7 +37,8 @@ if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)
   set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION "-std=c++20")
   set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION "-std=c++20")
 endif()
-set_target_properties(tenrec PROPERTIES CUDA_STANDARD 20 CUDA_EXTENSIONS OFF)
+set_target_properties(tenrec PROPERTIES CUDA_STANDARD 20 CUDA_EXTENSIONS OFF
+                                        CUDA_ARCHITECTURES "${CMAKE_CUDA_ARCHITECTURES}")
 # --fmad=false: elementwise results are those of the CPU; where a fused multiply-add is wanted it is written.
 target_compile_options(tenrec PRIVATE "$<$<COMPILE_LANGUAGE:CUDA>:--fmad=false;--extended-lambda;--expt-relaxed-constexpr>")
 if(TENREC_WERROR)

@@ -234,7 +234,6 @@ std::string make_header(const Safetensors& contents, const std::vector<const Nam
                        entry->name == kMetadata ? "reserved" : "given twice");
     const Tensor& t = entry->tensor;
     if (!t.defined()) fail<ValueError>("save_safetensors: tensor '", entry->name, "' is undefined");
-    if (!t.device().is_cpu()) fail<DeviceError>("save_safetensors: tensor '", entry->name, "' is on ", t.device());
     const int64_t end = offset + t.numel() * size_of(t.dtype());
     header += concat(quoted(entry->name), ":{\"dtype\":\"", kNames[int(t.dtype())], "\",\"shape\":[");
     for (int64_t d = 0; d < t.ndim(); ++d) header += concat(d ? "," : "", t.shape()[d]);

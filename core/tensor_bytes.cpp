@@ -6,7 +6,8 @@
 
 namespace tenrec::detail {
 
-void for_each_piece(const Tensor& t, FunctionRef<void(const void*, size_t)> sink) {
+void for_each_piece(const Tensor& tensor, FunctionRef<void(const void*, size_t)> sink) {
+  const Tensor t = tensor.device().is_cpu() ? tensor : tensor.detach().to(kCpu);
   const auto* data = static_cast<const char*>(t.data_ptr());
   const int64_t width = size_of(t.dtype());
   if (t.is_contiguous()) {

@@ -57,6 +57,12 @@ const Tensor& Example::operator[](size_t i) const {
   return tensors[i];
 }
 
+Example Example::to(Device device) const {
+  Example moved;
+  for (const Tensor& t : tensors) moved.tensors.push_back(t.to(device));
+  return moved;
+}
+
 Example stack_examples(std::span<const Example> examples) {
   const NoGrad guard;
   Example batch;

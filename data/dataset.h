@@ -25,6 +25,8 @@ struct Example {
   const Tensor& input() const { return (*this)[0]; }
   const Tensor& target() const { return (*this)[1]; }
   size_t size() const { return tensors.size(); }
+  // The same tensors on a device.
+  Example to(Device device) const;
 };
 
 // Puts examples on top of each other: n tensors [...] become one [n, ...]. ShapeError or DTypeError if they differ.

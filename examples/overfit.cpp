@@ -32,7 +32,7 @@ Data load(Split split, int64_t count, const std::string& folder) {
   const ImageDataset source = folder.empty() ? digits(split, kDigitSeed, count) : mnist(folder, split);
   std::vector<int64_t> indices;
   for (int64_t i = 0; i < count; ++i) indices.push_back(i);
-  const Example batch = source.get_batch(indices);
+  const Example batch = source.get_batch(indices).to(default_device());
   return {batch.input(), batch.target()};
 }
 

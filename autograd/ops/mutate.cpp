@@ -73,7 +73,7 @@ Tensor apart_from(const Tensor& x, const Tensor& y) {
 const Tensor& copy_(const Tensor& x, const Tensor& y) {
   detail::check_mutation("copy_", x, "x = y.to(x.dtype())");
   detail::check_broadcast("copy_", x, y);
-  const Tensor from = detail::apart_from(x, y);
+  const Tensor from = detail::apart_from(x, y.device() == x.device() ? y : y.detach().to(x.device()));
   dispatch("copy_", x.device(), [&](auto device) { kernels::copy(device, view(from), view(x)); });
   detail::bump_version(x);
   return x;

@@ -41,7 +41,8 @@ void add_common_flags(CLI::App& app, Flags& f) {
 void apply(const Flags& flags) {
   if (flags.threads > 0) set_num_threads(flags.threads);
   manual_seed(flags.seed);
-  zeros({1}).to(Device(flags.device));  // says what is missing before any work is done
+  set_default_device(Device(flags.device));
+  zeros({1});  // says what is missing before any work is done
   if (!flags.save.empty()) check_writable(flags.save);
 }
 
@@ -75,7 +76,7 @@ bool interrupted() { return signals_seen != 0; }
 std::string weights_sha256(Module& model) {
   Sha256 hash;
   for (const NamedTensor& entry : state_dict(model)) {
-    const Tensor t = contiguous(entry.tensor.detach());
+    const Tensor t = contiguous(entry.tensor.detach().to(kCpu));
     hash.update(entry.name.data(), entry.name.size());
     hash.update(t.data_ptr(), size_t(t.numel() * size_of(t.dtype())));
   }

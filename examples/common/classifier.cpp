@@ -61,7 +61,7 @@ double evaluate(const Classifier& run) {
   const NoGrad off;
   eval(run.model);
   Accuracy accuracy;
-  for (const Example& batch : run.test) accuracy.add(run.forward(batch.input()), batch.target());
+  for (const Example& batch : run.test) accuracy.add(run.forward(batch.input().to(default_device())), batch.target());
   train(run.model);
   return accuracy.value();
 }
@@ -83,20 +83,21 @@ nlohmann::ordered_json train_classifier(const Classifier& run) {
   while (!stopped && int64_t(run.train.state().epoch) < run.epochs) {
     if (interrupted() || (flags.steps > 0 && progress.step >= flags.steps)) break;
     const auto epoch = int64_t(run.train.state().epoch);
-    const std::optional<Example> batch = run.train.next();
-    if (!batch) continue;
-    const Tensor logits = run.forward(batch->input());
-    const Tensor loss = cross_entropy(logits, batch->target());
+    const std::optional<Example> prepared = run.train.next();
+    if (!prepared) continue;
+    const Example batch = prepared->to(default_device());
+    const Tensor logits = run.forward(batch.input());
+    const Tensor loss = cross_entropy(logits, batch.target());
     run.optimizer.zero_grad();
     backward(loss);
     run.optimizer.step();
     run.scheduler.step();
     ++progress.step;
-    const int64_t n = batch->input().size(0);
+    const int64_t n = batch.input().size(0);
     seen += n;
     progress.loss_sum += loss.item<double>() * double(n);
     progress.loss_count += n;
-    running.add(logits.detach(), batch->target());
+    running.add(logits.detach(), batch.target());
     const double mean = progress.loss_sum / double(progress.loss_count);
     display.step(epoch, progress.loss_count, per_epoch, mean, running.value(), double(seen) / clock.seconds());
     if (progress.loss_count < per_epoch) continue;

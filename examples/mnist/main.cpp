@@ -41,7 +41,7 @@ void save_mistakes(const std::string& path, const Classifier& run, const ImageDa
   int64_t at = 0;
   run.test.seek({});
   for (const Example& batch : run.test) {
-    const std::vector<int64_t> seen = predicted_classes(run.forward(batch.input()));
+    const std::vector<int64_t> seen = predicted_classes(run.forward(batch.input().to(default_device())));
     const std::vector<int64_t> is = batch.target().to_vector<int64_t>();
     for (size_t i = 0; i < seen.size(); ++i, ++at) {
       if (seen[i] == is[i] || wrong.size() == 50) continue;
