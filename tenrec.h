@@ -11,6 +11,7 @@
 #include "tenrec/autograd/ops.h"
 #include "tenrec/autograd/tape.h"
 #include "tenrec/core/allocator.h"
+#include "tenrec/core/cuda.h"
 #include "tenrec/core/error.h"
 #include "tenrec/core/npy.h"
 #include "tenrec/core/parallel.h"

@@ -29,6 +29,7 @@ if(TENREC_CUDA STREQUAL "EMULATED")
 endif()
 
 set(CMAKE_CUDA_ARCHITECTURES 90 CACHE STRING "GPU architectures; the last one's PTX goes in as well")
+set(CMAKE_CUDA_RUNTIME_LIBRARY Shared)  # one runtime, that of the libraries too
 enable_language(CUDA)
 find_package(CUDAToolkit REQUIRED)
 find_package(CUDNN 9 REQUIRED)
@@ -38,7 +39,7 @@ if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)
   set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION "-std=c++20")
 endif()
 set_target_properties(tenrec PROPERTIES CUDA_STANDARD 20 CUDA_EXTENSIONS OFF
-                                        CUDA_ARCHITECTURES "${CMAKE_CUDA_ARCHITECTURES}")
+                                        CUDA_ARCHITECTURES "${CMAKE_CUDA_ARCHITECTURES}" CUDA_RUNTIME_LIBRARY Shared)
 # --fmad=false: elementwise results are those of the CPU; where a fused multiply-add is wanted it is written.
 target_compile_options(tenrec PRIVATE "$<$<COMPILE_LANGUAGE:CUDA>:--fmad=false;--extended-lambda;--expt-relaxed-constexpr>")
 if(TENREC_WERROR)

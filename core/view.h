@@ -27,12 +27,15 @@ namespace detail {
 [[noreturn]] void fail_other_device(const TensorImpl& impl);
 }
 
-// Within a dispatch: DeviceError if the tensor is not where the op runs.
+// Within a dispatch: DeviceError if the tensor is not where the op runs, and its memory is kept until the op is done.
 inline View view(const Tensor& t) {
   const detail::TensorImpl& impl = t.impl();
 #if defined(TENREC_HAVE_CUDA)
-  if (detail::dispatching.op && impl.device != detail::dispatching.device) [[unlikely]]
-    detail::fail_other_device(impl);
+  if (detail::dispatching.op) {
+    if (impl.device != detail::dispatching.device) [[unlikely]]
+      detail::fail_other_device(impl);
+    if (impl.device.is_cuda()) cuda::detail::use(static_cast<cuda::detail::Block*>(impl.storage->context));
+  }
 #endif
   return {impl.data, &impl.shape, &impl.strides, impl.numel, impl.dtype, impl.contiguous};
 }

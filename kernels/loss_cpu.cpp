@@ -1,5 +1,6 @@
 #include "tenrec/kernels/loss.h"
 
+#include "tenrec/kernels/loss_functors.h"
 #include "tenrec/kernels/rows.h"
 
 namespace tenrec::kernels {
@@ -10,172 +11,26 @@ using namespace detail;
 
 constexpr int64_t kChunk = 64 * kLeaf;  // elements of a parallel chunk: a subtree
 
-// Value and derivative of each loss, over packets.
-template <class T>
-struct Squared {
-  explicit Squared(T) {}
-  template <class P>
-  TENREC_INLINE P value(P a, P b) const {
-    return (a - b) * (a - b);
-  }
-  template <class P>
-  TENREC_INLINE P slope(P a, P b) const {
-    return P(T(2)) * (a - b);
-  }
-};
-
-template <class P>
-TENREC_INLINE P sign_of(P d) {
-  using T = ElementOf<P>;
-  return select(d > P(T(0)), P(T(1)), select(d < P(T(0)), P(T(-1)), d));
-}
-
-template <class T>
-struct Absolute {
-  explicit Absolute(T) {}
-  template <class P>
-  TENREC_INLINE P value(P a, P b) const {
-    return abs(a - b);
-  }
-  template <class P>
-  TENREC_INLINE P slope(P a, P b) const {
-    return sign_of(a - b);
-  }
-};
-
-template <class T>
-struct SmoothL1 {
-  T beta;
-  explicit SmoothL1(T p) : beta(p) {}
-  template <class P>
-  TENREC_INLINE P value(P a, P b) const {
-    const P d = abs(a - b), near = P(T(0.5)) * d * d / P(beta);
-    return select(d < P(beta), near, d - P(T(0.5) * beta));
-  }
-  template <class P>
-  TENREC_INLINE P slope(P a, P b) const {
-    const P d = a - b;
-    return select(abs(d) < P(beta), d / P(beta), sign_of(d));
-  }
-};
-
-template <class T>
-struct Huber {
-  T delta;
-  explicit Huber(T p) : delta(p) {}
-  template <class P>
-  TENREC_INLINE P value(P a, P b) const {
-    const P d = abs(a - b);
-    return select(d < P(delta), P(T(0.5)) * d * d, P(delta) * (d - P(T(0.5) * delta)));
-  }
-  template <class P>
-  TENREC_INLINE P slope(P a, P b) const {
-    const P d = a - b;
-    return select(abs(d) < P(delta), d, P(delta) * sign_of(d));
-  }
-};
-
-template <class T>
-struct Bce {
-  explicit Bce(T) {}
-  // NaN passes: the comparison is false for it.
-  template <class P>
-  TENREC_INLINE static P bounded(P log) {
-    return select(log < P(T(-100)), P(T(-100)), log);
-  }
-  template <class P>
-  TENREC_INLINE P value(P a, P b) const {
-    return (b - P(T(1))) * bounded(log1p(-a)) - b * bounded(log(a));
-  }
-  template <class P>
-  TENREC_INLINE P slope(P a, P b) const {
-    const P width = (P(T(1)) - a) * a, least = P(T(1e-12));
-    return (a - b) / select(width < least, least, width);
-  }
-};
-
-template <class T>
-struct BceLogits {
-  explicit BceLogits(T) {}
-  template <class P>
-  TENREC_INLINE P value(P a, P b) const {
-    const P positive = select(a < P(T(0)), P(T(0)), a);
-    return positive - a * b + log1p(exp(-abs(a)));
-  }
-  template <class P>
-  TENREC_INLINE P slope(P a, P b) const {
-    return sigmoid(a) - b;
-  }
-};
-
-template <class T>
-struct Kl {
-  explicit Kl(T) {}
-  template <class P>
-  TENREC_INLINE P value(P a, P b) const {
-    const P zero(T(0));
-    return select(b == zero, zero, b * log(b)) - b * a;
-  }
-  template <class P>
-  TENREC_INLINE P slope(P, P b) const {
-    return -b;
-  }
-};
-
-template <class T>
-struct KlLog {
-  explicit KlLog(T) {}
-  template <class P>
-  TENREC_INLINE P value(P a, P b) const {
-    return exp(b) * (b - a);
-  }
-  template <class P>
-  TENREC_INLINE P slope(P, P b) const {
-    return -exp(b);
-  }
-};
-
 // out_i = value or slope of n pairs.
 template <class T>
 using PairLoop = void (*)(const T* a, const T* b, T* out, int64_t n, T parameter);
 
-template <class T, template <class> class Loss>
-PairLoop<T> loop(bool slope) {
-  using P = TreePack<T>;
-  if (slope)
-    return [](const T* a, const T* b, T* out, int64_t n, T parameter) {
-      const Loss<T> f(parameter);
-      map_row(
-          n, out, [=](P v, P w) { return f.slope(v, w); }, a, b);
-    };
-  return [](const T* a, const T* b, T* out, int64_t n, T parameter) {
-    const Loss<T> f(parameter);
-    map_row(
-        n, out, [=](P v, P w) { return f.value(v, w); }, a, b);
-  };
-}
-
 template <class T>
 PairLoop<T> find_loop(PairLoss loss, bool slope) {
-  switch (loss) {
-    case PairLoss::squared:
-      return loop<T, Squared>(slope);
-    case PairLoss::absolute:
-      return loop<T, Absolute>(slope);
-    case PairLoss::smooth_l1:
-      return loop<T, SmoothL1>(slope);
-    case PairLoss::huber:
-      return loop<T, Huber>(slope);
-    case PairLoss::bce:
-      return loop<T, Bce>(slope);
-    case PairLoss::bce_logits:
-      return loop<T, BceLogits>(slope);
-    case PairLoss::kl:
-      return loop<T, Kl>(slope);
-    case PairLoss::kl_log:
-      break;
-  }
-  return loop<T, KlLog>(slope);
+  using P = TreePack<T>;
+  return visit_loss<T>(loss, T(0), [&]<class Loss>(const Loss&) -> PairLoop<T> {
+    if (slope)
+      return [](const T* a, const T* b, T* out, int64_t n, T parameter) {
+        const Loss f(parameter);
+        map_row(
+            n, out, [=](P v, P w) { return f.slope(v, w); }, a, b);
+      };
+    return [](const T* a, const T* b, T* out, int64_t n, T parameter) {
+      const Loss f(parameter);
+      map_row(
+          n, out, [=](P v, P w) { return f.value(v, w); }, a, b);
+    };
+  });
 }
 
 // The losses of elements [begin, end), summed.

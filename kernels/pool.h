@@ -27,8 +27,8 @@ void max_pool(Cuda, DType dtype, int64_t planes, const Windows& rows, const Wind
 struct PooledPlane {
   int64_t rows, cols, out_rows, out_cols;
   bool halving;
-  int64_t area() const { return rows * cols; }
-  int64_t outputs() const { return out_rows * out_cols; }
+  TENREC_HD int64_t area() const { return rows * cols; }
+  TENREC_HD int64_t outputs() const { return out_rows * out_cols; }
 };
 bool is_halving(const Windows& rows, const Windows& cols);
 // dx = 0, then dx[indices] += dy.

@@ -6,6 +6,7 @@
 
 #include "tenrec/autograd/grad_mode.h"
 #include "tenrec/autograd/ops.h"
+#include "tenrec/core/view.h"
 
 namespace tenrec {
 
@@ -64,8 +65,12 @@ void Optimizer::for_each_batch(size_t group, std::initializer_list<int> states, 
     if (slot.steps != batch.steps || slot.param.dtype() != batch.dtype || device != batch.device) flush();
     batch = {device, slot.param.dtype(), slot.steps, {}};
     keep.push_back(contiguous(grad));
-    kernels::OptimTensor entry{slot.param.data_ptr(), keep.back().data_ptr(), {}, slot.param.numel()};
-    for (int k : states) entry.state[k] = slot.state[k].data_ptr();
+    kernels::OptimTensor entry{.numel = slot.param.numel()};
+    dispatch("optimizer step", device, [&](auto) {
+      entry.param = view(slot.param).data;
+      entry.grad = view(keep.back()).data;
+      for (int k : states) entry.state[k] = view(slot.state[k]).data;
+    });
     tensors.push_back(entry);
     detail::bump_version(slot.param);
   }

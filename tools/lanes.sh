@@ -1,8 +1,8 @@
 # The lanes of `./dev test`. Each runs in a process of its own and ends at the first command that fails; what is counted
 # (steps, ctest entries) goes on after a failure. Output is kept in build/logs/LANE.log. Sourced by ./dev.
 
-lanes=(release asan tsan package checks)
-full_lanes=(portable asan_full tsan_full tidy_all build_time)
+lanes=(release asan tsan cuda package checks)
+full_lanes=(portable asan_full tsan_full tidy_all cuda_all build_time)
 
 # The whole suite; what multiplies matrices runs with each of the three back ends.
 lane_release() {
@@ -13,14 +13,19 @@ lane_release() {
   run_ctest release
 }
 
+# Where the toolkit's headers are, this build has CUDA too, emulated.
 lane_asan() {
-  configure debug
+  configure debug -DTENREC_CUDA="$(emulated)"
   build "$root/build/asan"
+  export TENREC_EMULATOR_COVERAGE="$logs/kernels.txt"
+  rm -f "$TENREC_EMULATOR_COVERAGE"
   # The other back ends once, under the case table; gemm_test goes through all of them by itself.
   TENREC_TEST_SMALL=1 run_ctest asan -LE slow -E '^(conv_kernel_test\..*|op_cases_test\.onednn|gemm_no_onednn_test)$'
-  # Without the cache each block is an object of its own, so a leaked tensor is found.
-  TENREC_ALLOC=system TENREC_TEST_SMALL=1 run_ctest asan -R '^(tape|module|optim)_test$'
+  # Without the cache each block is an object of its own, so a leaked tensor is found, and an access beyond its end.
+  TENREC_ALLOC=system TENREC_TEST_SMALL=1 run_ctest asan -R '^(tape|module|optim|cuda|cuda_parity)_test$'
+  [ "$(emulated)" = OFF ] || step kernel_coverage "$root/tools/kernel_coverage.sh" "$TENREC_EMULATOR_COVERAGE"
 }
+emulated() { [ -e "${CUDA_HOME:-/usr/local/cuda}/include/cuda_bf16.h" ] && echo EMULATED || echo OFF; }
 
 lane_tsan() {
   configure tsan
@@ -44,6 +49,28 @@ lane_package() {
   step add_subdirectory consume add_subdirectory "" -DTENREC_WERROR=ON
 }
 
+# The library for real devices: it compiles without a warning, and where there is no driver it says so and goes on.
+lane_cuda() {
+  cuda_build cuda
+}
+lane_cuda_all() {
+  cuda_build cuda_all -DCMAKE_CUDA_ARCHITECTURES="80;90"
+}
+# cuda_build DIR [-D...]
+cuda_build() {
+  if ! PATH="$PATH:${CUDA_HOME:-/usr/local/cuda}/bin" command -v nvcc >/dev/null; then
+    echo "skipped: no nvcc"
+    return
+  fi
+  configure cuda -B "$root/build/$1" -DTENREC_BUILD_TESTS=OFF -DTENREC_BUILD_BENCH=OFF -DTENREC_BUILD_EXAMPLES=ON "${@:2}"
+  build "$root/build/$1" mnist
+  [ -e /dev/nvidiactl ] || step no_driver runs_without_driver "$root/build/$1/examples/mnist"
+}
+runs_without_driver() {
+  "$1" --steps 2 --train-size 200 --quiet
+  ! "$1" --device cuda --steps 2 2>"$logs/no_driver.txt" && grep -q "no device cuda:0" "$logs/no_driver.txt"
+}
+
 lane_checks() {
   build_release
   step format check_format
@@ -62,13 +89,13 @@ lane_portable() {
 }
 
 lane_asan_full() {
-  configure debug -DTENREC_BUILD_EXAMPLES=ON
+  configure debug -DTENREC_CUDA="$(emulated)" -DTENREC_BUILD_EXAMPLES=ON
   build "$root/build/asan"
   run_ctest asan
 }
 
 lane_tsan_full() {
-  configure tsan
+  configure tsan -DTENREC_CUDA="$(emulated)"
   build "$root/build/tsan"
   TENREC_TEST_SMALL=1 run_ctest tsan -LE slow
 }

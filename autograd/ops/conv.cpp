@@ -4,6 +4,7 @@
 #include "tenrec/autograd/ops/elementwise_impl.h"
 #include "tenrec/autograd/ops/reduce.h"
 #include "tenrec/autograd/ops/shape.h"
+#include "tenrec/core/view.h"
 #include "tenrec/kernels/conv.h"
 
 namespace tenrec {
@@ -60,8 +61,8 @@ Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const C
   const Tensor xc = dense(x), wc = dense(weight), bc = bias.defined() ? dense(bias) : Tensor();
   Tensor y = detail::empty_of({s.n, s.c_out, s.out_h, s.out_w}, x.dtype(), x.device());
   dispatch("conv2d", x.device(), [&](auto device) {
-    kernels::conv2d(device, x.dtype(), s, xc.data_ptr(), wc.data_ptr(), bc.defined() ? bc.data_ptr() : nullptr,
-                    y.data_ptr());
+    kernels::conv2d(device, x.dtype(), s, view(xc).data, view(wc).data, bc.defined() ? view(bc).data : nullptr,
+                    view(y).data);
   });
   const auto rule = [p](const Saved& saved, const Tensor& dy, Needs needs) {
     const Tensor in = saved.input(0), w = saved.input(1);
@@ -83,7 +84,7 @@ Tensor conv2d_input_grad(const Tensor& dy, const Tensor& weight, const Shape& x_
   const Tensor dyc = dense(dy), wc = dense(weight);
   Tensor dx = detail::empty_of(x_shape, dy.dtype(), dy.device());
   dispatch("conv2d_input_grad", dy.device(), [&](auto device) {
-    kernels::conv2d_input_grad(device, dy.dtype(), s, dyc.data_ptr(), wc.data_ptr(), dx.data_ptr());
+    kernels::conv2d_input_grad(device, dy.dtype(), s, view(dyc).data, view(wc).data, view(dx).data);
   });
   return record("conv2d_input_grad", {dy, weight}, std::move(dx), save_inputs,
                 [p](const Saved& saved, const Tensor& ddx, Needs needs) {
@@ -100,7 +101,7 @@ Tensor conv2d_weight_grad(const Tensor& x, const Tensor& dy, const Shape& weight
   const Tensor xc = dense(x), dyc = dense(dy);
   Tensor dw = detail::empty_of(weight_shape, x.dtype(), x.device());
   dispatch("conv2d_weight_grad", x.device(), [&](auto device) {
-    kernels::conv2d_weight_grad(device, x.dtype(), s, xc.data_ptr(), dyc.data_ptr(), dw.data_ptr());
+    kernels::conv2d_weight_grad(device, x.dtype(), s, view(xc).data, view(dyc).data, view(dw).data);
   });
   return record("conv2d_weight_grad", {x, dy}, std::move(dw), save_inputs,
                 [p](const Saved& saved, const Tensor& ddw, Needs needs) {

@@ -8,6 +8,7 @@
 #include "tenrec/autograd/ops/shape.h"
 #include "tenrec/autograd/ops/softmax.h"
 #include "tenrec/autograd/tape.h"
+#include "tenrec/core/view.h"
 #include "tenrec/kernels/softmax.h"
 
 namespace tenrec {
@@ -29,8 +30,8 @@ struct IndexLoss {
   kernels::CrossEntropy arguments() const {
     return {dim,
             from_logits,
-            target.data<int64_t>(),
-            weight.defined() ? weight.data_ptr() : nullptr,
+            view(target).as<int64_t>(),
+            weight.defined() ? view(weight).data : nullptr,
             options.ignore_index,
             options.label_smoothing};
   }
@@ -58,10 +59,10 @@ void check_targets(const IndexLoss& loss, const Tensor& x, const Tensor& target)
   if (target.shape() != rows)
     fail<ShapeError>(loss.name, ": input ", x.shape(), " needs targets of shape ", rows, ", got ", target.shape());
   detail::check_same_device(loss.name, x, target);
-  const int64_t* classes = loss.target.data<int64_t>();
   int64_t bad = -1;
   dispatch(loss.name, x.device(), [&](auto device) {
-    bad = kernels::first_bad_target(device, classes, target.numel(), loss.classes, loss.options.ignore_index);
+    bad = kernels::first_bad_target(device, view(loss.target).as<int64_t>(), target.numel(), loss.classes,
+                                    loss.options.ignore_index);
   });
   if (bad >= 0)
     fail<IndexError>(loss.name, ": target ", reshape(loss.target, {-1}).item<int64_t>(bad), " at position ", bad,

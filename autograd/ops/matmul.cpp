@@ -5,6 +5,7 @@
 #include "tenrec/autograd/ops/elementwise_impl.h"
 #include "tenrec/autograd/ops/reduce.h"
 #include "tenrec/autograd/ops/shape.h"
+#include "tenrec/core/view.h"
 #include "tenrec/kernels/gemm.h"
 
 namespace tenrec {
@@ -50,8 +51,8 @@ Tensor product(const char* op, const Tensor& a, const Tensor& b, const Tensor& b
   Tensor y = detail::empty_of({m, n}, a.dtype(), a.device());
   const Tensor row = bias.defined() ? contiguous(bias.detach()) : Tensor();
   dispatch(op, a.device(), [&](auto device) {
-    kernels::gemm(device, a.dtype(), {la.transposed, lb.transposed, m, n, k, la.leading, lb.leading, n}, x.data_ptr(),
-                  w.data_ptr(), y.data_ptr(), {.bias = row.defined() ? row.data_ptr() : nullptr});
+    kernels::gemm(device, a.dtype(), {la.transposed, lb.transposed, m, n, k, la.leading, lb.leading, n}, view(x).data,
+                  view(w).data, view(y).data, {.bias = row.defined() ? view(row).data : nullptr});
   });
   return y;
 }
@@ -99,8 +100,8 @@ Tensor batch_product(const Tensor& a, const Tensor& b) {
                              to = batch_offsets(y, batch);
   dispatch("matmul", a.device(), [&](auto device) {
     kernels::batched_gemm(device, a.dtype(), {la.transposed, lb.transposed, m, n, k, la.leading, lb.leading, n},
-                          int64_t(to.size()), from_a.data(), from_b.data(), to.data(), x.data_ptr(), w.data_ptr(),
-                          y.data_ptr());
+                          int64_t(to.size()), from_a.data(), from_b.data(), to.data(), view(x).data, view(w).data,
+                          view(y).data);
   });
   return record("batched_matmul", {a, b}, std::move(y), save_inputs, [](const Saved& s, const Tensor& dy, Needs needs) {
     return Grads{needs[0] ? batch_product(dy, t(s.input(1))) : Tensor(),

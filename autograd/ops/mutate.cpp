@@ -72,8 +72,9 @@ Tensor apart_from(const Tensor& x, const Tensor& y) {
 
 const Tensor& copy_(const Tensor& x, const Tensor& y) {
   detail::check_mutation("copy_", x, "x = y.to(x.dtype())");
-  detail::check_broadcast("copy_", x, y);
-  const Tensor from = detail::apart_from(x, y.device() == x.device() ? y : y.detach().to(x.device()));
+  const Tensor there = y.device() == x.device() ? y : y.detach().to(x.device());
+  detail::check_broadcast("copy_", x, there);
+  const Tensor from = detail::apart_from(x, there);
   dispatch("copy_", x.device(), [&](auto device) { kernels::copy(device, view(from), view(x)); });
   detail::bump_version(x);
   return x;

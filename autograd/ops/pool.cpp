@@ -6,6 +6,7 @@
 #include "tenrec/autograd/ops/creation.h"
 #include "tenrec/autograd/ops/elementwise_impl.h"
 #include "tenrec/autograd/ops/shape.h"
+#include "tenrec/core/view.h"
 #include "tenrec/kernels/pool.h"
 
 namespace tenrec {
@@ -79,8 +80,8 @@ Tensor pool_scatter(const Tensor& dy, const Tensor& indices, const Shape& x_shap
   const Tensor dyc = contiguous(dy.detach());
   Tensor dx = detail::empty_of(x_shape, dy.dtype(), dy.device());
   dispatch("max_pool2d_grad", dy.device(), [&](auto device) {
-    kernels::pool_scatter(device, dy.dtype(), planes_of(x_shape), plane, dyc.data_ptr(), indices.data<int32_t>(),
-                          dx.data_ptr());
+    kernels::pool_scatter(device, dy.dtype(), planes_of(x_shape), plane, view(dyc).data, view(indices).as<int32_t>(),
+                          view(dx).data);
   });
   return record("max_pool2d_grad", {dy, indices}, std::move(dx), save_input(1),
                 [halving](const Saved& s, const Tensor& ddx, Needs) {
@@ -93,7 +94,7 @@ Tensor pool_gather(const Tensor& x, const Tensor& indices, bool halving) {
   Tensor y = detail::empty_of(indices.shape(), x.dtype(), x.device());
   dispatch("max_pool2d_gather", x.device(), [&](auto device) {
     kernels::pool_gather(device, x.dtype(), planes_of(x.shape()), area_of(x.shape()), area_of(indices.shape()),
-                         xc.data_ptr(), indices.data<int32_t>(), y.data_ptr());
+                         view(xc).data, view(indices).as<int32_t>(), view(y).data);
   });
   return record("max_pool2d_gather", {x, indices}, std::move(y), save_input(1),
                 [shape = x.shape(), halving](const Saved& s, const Tensor& dy, Needs) {
@@ -106,8 +107,8 @@ std::pair<Tensor, Tensor> max_pool(const Tensor& x, const Windows& rows, const W
   const Shape shape = with_plane(x.shape(), rows.count(), cols.count());
   Tensor y = detail::empty_of(shape, x.dtype(), x.device()), indices = detail::empty_of(shape, i32, x.device());
   dispatch("max_pool2d", x.device(), [&](auto device) {
-    kernels::max_pool(device, x.dtype(), planes_of(shape), rows, cols, xc.data_ptr(), y.data_ptr(),
-                      indices.data<int32_t>());
+    kernels::max_pool(device, x.dtype(), planes_of(shape), rows, cols, view(xc).data, view(y).data,
+                      view(indices).as<int32_t>());
   });
   y = record("max_pool2d", {x, indices}, std::move(y), save_input(1),
              [from = x.shape(), halving = kernels::is_halving(rows, cols)](const Saved& s, const Tensor& dy, Needs) {
@@ -129,7 +130,7 @@ Tensor avg_pool(const Tensor& x, const std::shared_ptr<const AvgPlan>& plan) {
   Tensor y = detail::empty_of(with_plane(x.shape(), plan->rows.count(), plan->cols.count()), x.dtype(), x.device());
   dispatch("avg_pool2d", x.device(), [&](auto device) {
     kernels::avg_pool(device, x.dtype(), planes_of(x.shape()), plan->rows, plan->cols, plan->divisor.data(),
-                      xc.data_ptr(), y.data_ptr());
+                      view(xc).data, view(y).data);
   });
   return record("avg_pool2d", {x}, std::move(y), save_none,
                 [plan, shape = x.shape()](const Saved&, const Tensor& dy, Needs) {
@@ -142,7 +143,7 @@ Tensor avg_pool_grad(const Tensor& dy, const Shape& x_shape, const std::shared_p
   Tensor dx = detail::empty_of(x_shape, dy.dtype(), dy.device());
   dispatch("avg_pool2d_grad", dy.device(), [&](auto device) {
     kernels::avg_pool_grad(device, dy.dtype(), planes_of(x_shape), plan->rows, plan->cols, plan->divisor.data(),
-                           dyc.data_ptr(), dx.data_ptr());
+                           view(dyc).data, view(dx).data);
   });
   return record("avg_pool2d_grad", {dy}, std::move(dx), save_none,
                 [plan](const Saved&, const Tensor& ddx, Needs) { return Grads{avg_pool(ddx, plan)}; });

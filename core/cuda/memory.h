@@ -13,6 +13,8 @@ struct Block;
 Block* allocate(size_t bytes, Device device);
 void deallocate(Block* block) noexcept;
 void* address(const Block* block);
+// The calling thread's stream is about to use the block: it is not given out again before that work is done.
+void use(Block* block);
 
 // Bytes from here to there, after all that the calling thread's stream holds. The host may use `from` at once after
 // copy_to_device, and reads `to` after copy_to_host, which waits.

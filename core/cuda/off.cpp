@@ -28,6 +28,7 @@ namespace detail {
 Block* allocate(size_t, Device) { refuse("empty"); }
 void deallocate(Block*) noexcept {}
 void* address(const Block*) { return nullptr; }
+void use(Block*) {}
 void copy_to_device(void*, const void*, size_t, Device) { refuse("to"); }
 void copy_to_host(void*, const void*, size_t, Device) { refuse("to"); }
 void enter(const char* op, Device) {

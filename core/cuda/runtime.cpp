@@ -75,6 +75,10 @@ Block* allocate(size_t bytes, Device device) {
 }
 void deallocate(Block* block) noexcept { Allocator::of(block->device).deallocate(block); }
 void* address(const Block* block) { return block->data; }
+void use(Block* block) {
+  if (block->stream != stream()) [[unlikely]]
+    Allocator::of(block->device).used_on(block, stream());
+}
 
 void copy_to_device(void* to, const void* from, size_t bytes, Device device) {
   cuda::enter("to", device.index);

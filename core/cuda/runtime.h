@@ -9,10 +9,10 @@
 #include "tenrec/core/error.h"
 
 // Throws DeviceError (OutOfMemoryError for want of memory) that names the expression, the file and the line.
-#define TENREC_CUDA_CHECK(call)                                              \
-  do {                                                                       \
+#define TENREC_CUDA_CHECK(call)                                                        \
+  do {                                                                                 \
     if (const cudaError_t cuda_error = (call); cuda_error != cudaSuccess) [[unlikely]] \
-      ::tenrec::cuda::detail::fail_call(cuda_error, #call, __FILE__, __LINE__);   \
+      ::tenrec::cuda::detail::fail_call(cuda_error, #call, __FILE__, __LINE__);        \
   } while (false)
 
 namespace tenrec::cuda {

@@ -2,12 +2,16 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdlib>
 #include <cstring>
 #include <deque>
+#include <fstream>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <random>
+#include <set>
+#include <string>
 #include <utility>
 
 #include "emulator/device_memory.h"
@@ -161,6 +165,14 @@ void drain() {
   Runtime& runtime = Runtime::instance();
   const std::lock_guard lock(runtime.mutex());
   runtime.drain_all();
+}
+void note_launch(const char* kernel) {
+  static const char* const path = std::getenv("TENREC_EMULATOR_COVERAGE");
+  if (!path) return;
+  static std::mutex mutex;
+  static std::set<std::string> noted;
+  const std::lock_guard lock(mutex);
+  if (noted.insert(kernel).second) std::ofstream(path, std::ios::app) << kernel << "\n";
 }
 std::string take_fault() { return Runtime::instance().take_fault(); }
 void set_memory_limit(size_t bytes) { memory_limit = bytes; }

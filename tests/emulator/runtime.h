@@ -20,6 +20,8 @@ void enqueue(cudaStream_t stream, std::function<void()> work);
 void drain();
 // A fault in a stream makes every later call of the runtime fail, as on a device. Takes its message, and ends that.
 std::string take_fault();
+// Adds a kernel's name to the file that TENREC_EMULATOR_COVERAGE names, once a process.
+void note_launch(const char* kernel);
 // Device memory that cudaMalloc gives out at most.
 void set_memory_limit(size_t bytes);
 
@@ -27,6 +29,7 @@ void set_memory_limit(size_t bytes);
 template <class... P, class... A>
 void launch(const Launch& config, cudaStream_t stream, void (*kernel)(P...), A&&... args) {
   check_configuration(config);
+  note_launch(config.name);
   std::tuple<std::decay_t<P>...> values(std::forward<A>(args)...);  // converted and copied, as a real launch does
   const auto body = [config, kernel, values] { run(config, [&] { std::apply(kernel, values); }); };
   if (stream) return enqueue(stream, body);
