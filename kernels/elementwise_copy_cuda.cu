@@ -55,8 +55,8 @@ void copy(Cuda, const View& from, const View& to) {
   const Strides strides[2] = {detail::expand_strides(from, *to.shape), *to.strides};
   const detail::Space space = detail::merge(*to.shape, strides, 2);
   if (from.dtype == to.dtype && is_linear(space, 0) && is_linear(space, 1)) {
-    TENREC_CUDA_CHECK(cudaMemcpyAsync(to.data, from.data, size_t(to.numel * size_of(to.dtype)),
-                                      cudaMemcpyDeviceToDevice, stream()));
+    TENREC_CUDA_CHECK(
+        cudaMemcpyAsync(to.data, from.data, size_t(to.numel * size_of(to.dtype)), cudaMemcpyDeviceToDevice, stream()));
     return;
   }
   const auto offsets = offsets_of<2>(space.shape, space.strides);

@@ -87,8 +87,8 @@ std::vector<double> train_on(Device device) {
   const ImageDataset images = digits(Split::train, kDigitSeed, 160);
   DataLoader loader(images, {.batch_size = 8, .shuffle = true, .seed = 5});
   manual_seed(5);
-  Sequential net(Conv2d(1, 4, 5, {.stride = 2, .bias = false}), BatchNorm2d(4), ReLU(), MaxPool2d(2), Flatten(), Dropout(0.2),
-                 Linear(144, 10));
+  Sequential net(Conv2d(1, 4, 5, {.stride = 2, .bias = false}), BatchNorm2d(4), ReLU(), MaxPool2d(2), Flatten(),
+                 Dropout(0.2), Linear(144, 10));
   to(net, device);
   Adam optimizer(parameters(net), {.lr = 1e-2});
   std::vector<double> out;

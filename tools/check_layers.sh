@@ -16,7 +16,7 @@ declare -A allowed=(
   [core]="core" [kernels]="core|kernels" [autograd]="core|kernels|autograd" [nn]="core|kernels|autograd|nn"
   [optim]="core|kernels|autograd|nn|optim" [data]="core|kernels|autograd|data"
 )
-mapfile -t library < <(find core kernels autograd nn optim data -name '*.h' -o -name '*.cpp' | sort)
+mapfile -t library < <(find core kernels autograd nn optim data -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh' | sort)
 mapfile -t public < <(printf '%s\n' "${library[@]}" $(ls tenrec.h 2>/dev/null) | grep '\.h$' | grep -vE '_impl\.h$|/cuda/')
 mapfile -t users < <(find tests bench examples -name '*.h' -o -name '*.cpp' | sort)
 
@@ -26,7 +26,7 @@ rules() {
     in_files '#include "tenrec/' "${files[@]}" | grep -vE "\"tenrec/(${allowed[$layer]})/" |
       report "$layer may include only ${allowed[$layer]//|/, }"
   done
-  in_files '#include "' "${library[@]}" | grep -vE '"tenrec/|^kernels/cuda/kernel\.h:.*"emulator/runtime\.h"' |
+  in_files '#include "' "${library[@]}" | grep -vE '"tenrec/|^(kernels/cuda/kernel\.h|core/cuda/runtime\.cpp):.*"emulator/runtime\.h"' |
     report 'headers are named from the root: "tenrec/core/error.h"'
   in_files '#include <' "${public[@]}" | grep -vE '<(immintrin\.h|[a-z_]+)>' |
     report "a public header includes no third-party header (name it NAME_impl.h if it must)"

@@ -289,7 +289,7 @@ Results large(int64_t n) {
   const Tensor dx = grad(sum(max_pool2d(x, 2) * w), {x}, {.create_graph = true})[0];
   out.push_back(grad(sum(dx * dx), {w})[0]);
   out.push_back(argmax(randn({4 * n})));
-  out.push_back(sort(randn({12, n / 2}), -1).values);
+  out.push_back(sort(randn({20, 4100}), -1).values);
   out.push_back(bincount(randint(0, 50'000, {200})));
   out.push_back(nonzero(line > 0));
   return out;
