@@ -58,10 +58,8 @@ lane_cuda_all() {
 }
 # cuda_build DIR [-D...]
 cuda_build() {
-  if ! PATH="$PATH:${CUDA_HOME:-/usr/local/cuda}/bin" command -v nvcc >/dev/null; then
-    echo "skipped: no nvcc"
-    return
-  fi
+  CUDACXX=$(find_nvcc) || { echo "skipped: no nvcc"; return; }
+  export CUDACXX
   configure cuda -B "$root/build/$1" -DTENREC_BUILD_TESTS=OFF -DTENREC_BUILD_BENCH=OFF -DTENREC_BUILD_EXAMPLES=ON "${@:2}"
   build "$root/build/$1" mnist
   [ -e /dev/nvidiactl ] || step no_driver runs_without_driver "$root/build/$1/examples/mnist"
