@@ -54,7 +54,11 @@ class Format {
 
 class Printer {
  public:
-  explicit Printer(const Tensor& t) : t_(t), summary_(t.numel() > kThreshold), format_(t.dtype()) {}
+  explicit Printer(const Tensor& t)
+      : given_(t),
+        t_(t.device().is_cpu() ? t : t.detach().to(kCpu)),
+        summary_(t.numel() > kThreshold),
+        format_(t.dtype()) {}
 
   std::string run() {
     const bool empty = t_.numel() == 0;
@@ -71,7 +75,8 @@ class Printer {
     }
     const DType usual = is_floating(t_.dtype()) ? f32 : i64;
     if (t_.dtype() != boolean && t_.dtype() != usual) suffix(concat("dtype=", t_.dtype()));
-    if (t_.requires_grad()) suffix("requires_grad=true");
+    if (!given_.device().is_cpu()) suffix(concat("device=", given_.device()));
+    if (given_.requires_grad()) suffix("requires_grad=true");
     return out_ + ")";
   }
 
@@ -154,7 +159,8 @@ class Printer {
     out_ += text;
   }
 
-  const Tensor& t_;
+  const Tensor& given_;
+  const Tensor t_;  // on the host
   bool summary_;
   Format format_;
   int64_t width_ = 0;

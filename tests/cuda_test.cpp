@@ -38,7 +38,8 @@ TEST_F(CudaTest, TensorsTravelBothWays) {
   EXPECT_EQ(empty({0, 3}).to(device_).to(kCpu).numel(), 0);
   const Tensor x = tensor({1., 2.}, {.device = device_});
   EXPECT_TRUE(x.to(device_).raw() == x.raw()) << "nothing changes, so it is the same tensor";
-  EXPECT_EQ(to_string(x), to_string(x.to(kCpu)));
+  EXPECT_EQ(to_string(x.to(kCpu)), "tensor([1., 2.])");
+  EXPECT_EQ(to_string(x), "tensor([1., 2.], device=cuda:0)");
 }
 
 TEST_F(CudaTest, GradientsTravelBack) {

@@ -159,7 +159,15 @@ TEST(Module, CastsInsideTheHandle) {
   const double before = weight.item<double>(0, 0);
   optimizer.step();
   EXPECT_NE(weight.item<double>(0, 0), before);
-  EXPECT_THROW(to(net, Device("cuda")), DeviceError);
+  if (!cuda::is_available()) {
+    EXPECT_THROW(to(net, Device("cuda")), DeviceError);
+    return;
+  }
+  to(net, Device("cuda"));  // the optimizer's parameters with it
+  EXPECT_TRUE(weight.device().is_cuda() && weight.grad().device().is_cuda());
+  const double there = weight.item<double>(0, 0);
+  optimizer.step();
+  EXPECT_NE(weight.item<double>(0, 0), there);
 }
 
 TEST(Module, TrainAndEval) {
