@@ -76,7 +76,8 @@ struct Ranks {
   int64_t *lower, *upper;
 
   __device__ void store(int64_t line, int j, int64_t index) const {
-    (j % 2 ? upper : lower)[line * each + (first + j) / 2] = index;
+    int64_t* const to = j % 2 ? upper : lower;  // g++ 12 with UBSan loses the place of the lower one in one expression
+    to[line * each + (first + j) / 2] = index;
   }
 };
 
