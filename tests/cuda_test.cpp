@@ -162,7 +162,7 @@ TEST_F(CudaAllocator, BlocksDoNotOverlapAndAreAligned) {
   for (int64_t bytes : {1, 511, 512, 513, 70'000, 1 << 20, (1 << 20) + 1, 5 << 20, 0}) {
     blocks.push_back(block(bytes));
     auto* begin = static_cast<char*>(blocks.back().data_ptr());
-    EXPECT_EQ(reinterpret_cast<uintptr_t>(begin) % 512, 0u);
+    EXPECT_EQ(reinterpret_cast<uintptr_t>(begin) % 256, 0u);
     for (const auto& [from, to] : ranges) EXPECT_TRUE(begin + bytes <= from || begin >= to);
     ranges.emplace_back(begin, begin + bytes);
   }

@@ -9,7 +9,7 @@
 namespace tenrec::cuda::detail {
 
 struct Block;
-// At least `bytes` bytes, aligned to 512, for work on the calling thread's stream. OutOfMemoryError.
+// At least `bytes` bytes, aligned to 256 as CUDA promises, for work on the calling thread's stream. OutOfMemoryError.
 Block* allocate(size_t bytes, Device device);
 void deallocate(Block* block) noexcept;
 void* address(const Block* block);
