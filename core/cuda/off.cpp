@@ -19,7 +19,7 @@ Stream new_stream(Device) { refuse("cuda::new_stream"); }
 void synchronize(const Stream&) { refuse("cuda::synchronize"); }
 void wait(const Stream&, const Stream&) { refuse("cuda::wait"); }
 StreamScope::StreamScope(const Stream&) { refuse("cuda::StreamScope"); }
-StreamScope::~StreamScope() = default;
+StreamScope::~StreamScope() {}  // not trivial, as with CUDA
 MemoryStats memory_stats(Device) { refuse("cuda::memory_stats"); }
 void set_memory_limit(int64_t, Device) { refuse("cuda::set_memory_limit"); }
 void empty_cache(Device) { refuse("cuda::empty_cache"); }
