@@ -5,7 +5,7 @@
 // A tensor of another device is refused where the lambda takes its view (core/view.h).
 #pragma once
 
-#include "tenrec/core/cuda/memory.h"
+#include "tenrec/core/cuda_memory.h"
 #include "tenrec/core/device.h"
 
 namespace tenrec {

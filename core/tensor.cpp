@@ -4,7 +4,7 @@
 #include <new>
 
 #include "tenrec/core/allocator.h"
-#include "tenrec/core/cuda/memory.h"
+#include "tenrec/core/cuda_memory.h"
 #include "tenrec/core/view.h"
 
 namespace tenrec {

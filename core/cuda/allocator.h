@@ -19,7 +19,7 @@
 #include <vector>
 
 #include "tenrec/core/allocator.h"
-#include "tenrec/core/cuda/memory.h"
+#include "tenrec/core/cuda_memory.h"
 
 namespace tenrec::cuda::detail {
 

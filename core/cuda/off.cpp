@@ -1,6 +1,6 @@
 // What takes the place of the CUDA runtime in a build with TENREC_CUDA=OFF.
 #include "tenrec/core/cuda.h"
-#include "tenrec/core/cuda/memory.h"
+#include "tenrec/core/cuda_memory.h"
 #include "tenrec/core/error.h"
 
 namespace tenrec::cuda {

@@ -5,7 +5,7 @@
 #include <cuda_runtime_api.h>
 
 #include "tenrec/core/cuda.h"
-#include "tenrec/core/cuda/memory.h"
+#include "tenrec/core/cuda_memory.h"
 #include "tenrec/core/error.h"
 
 // Throws DeviceError (OutOfMemoryError for want of memory) that names the expression, the file and the line.
