@@ -21,38 +21,9 @@ std::string label(const OpCase& c) { return c.op + (c.variant.empty() ? "" : " /
 
 bool small_sizes() { return std::getenv("TENREC_TEST_SMALL") != nullptr; }
 
-double tolerance(const OpCase& c, DType dtype) {
-  switch (dtype) {
-    case f64:
-      return c.tolerance.f64;
-    case f32:
-      return c.tolerance.f32;
-    case bf16:
-      return c.tolerance.bf16;
-    default:
-      return c.tolerance.f16;
-  }
-}
-
-bool has_real_input(const OpCase& c) {
-  for (const Input& input : c.inputs)
-    if (input.kind == Input::real) return true;
-  return c.inputs.empty();
-}
-
-std::vector<DType> dtypes_of(const OpCase& c) { return has_real_input(c) ? c.dtypes : std::vector<DType>{f64}; }
-
 std::vector<Tensor> evaluate(const OpCase& c, std::span<const Tensor> inputs) {
   manual_seed(7);
   return c.f(inputs);
-}
-
-// Largest error relative to max(1, |expected|); NaN equals NaN, infinities must be equal.
-double error_of(double got, double expected) {
-  if (std::isnan(expected)) return std::isnan(got) ? 0 : INFINITY;
-  if (std::isinf(expected) || std::isinf(got)) return got == expected ? 0 : INFINITY;
-  if (std::isnan(got)) return INFINITY;
-  return std::abs(got - expected) / std::max(1.0, std::abs(expected));
 }
 
 // The rows of the reliability programme that the table stands for.

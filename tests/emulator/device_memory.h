@@ -97,11 +97,24 @@ class DeviceMemory {
     f();
     if (launches_ == 0) block.forbid();
   }
+  // Calls f, which may touch all of it. KernelError, in the launch's name, if something was written where it should not
+  // have been.
+  template <class F>
+  void launch(const char* name, F&& f) {
+    begin_launch();
+    try {
+      f();
+    } catch (...) {
+      end_launch();
+      throw;
+    }
+    if (const std::string found = end_launch(); !found.empty()) fail<KernelError>(name, ": ", found);
+  }
+
+ private:
   void begin_launch();
   // What was written where it should not have been; empty if nothing was.
   std::string end_launch();
-
- private:
   std::map<const void*, Guarded>::iterator find(const void* pointer);
   const Guarded& block_of(const void* pointer, size_t bytes);
 

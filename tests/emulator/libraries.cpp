@@ -10,17 +10,7 @@ namespace {
 
 template <class F>
 void call_library(cudaStream_t stream, const char* name, F&& f) {
-  simt::enqueue(stream, [name, f] {
-    simt::DeviceMemory& memory = simt::DeviceMemory::instance();
-    memory.begin_launch();
-    try {
-      f();
-    } catch (...) {
-      memory.end_launch();
-      throw;
-    }
-    if (const std::string found = memory.end_launch(); !found.empty()) fail<simt::KernelError>(name, ": ", found);
-  });
+  simt::enqueue(stream, [name, f] { simt::DeviceMemory::instance().launch(name, f); });
 }
 
 }  // namespace

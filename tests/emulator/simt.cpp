@@ -464,9 +464,7 @@ Options& options() {
 }
 
 void run(const Launch& launch, const std::function<void()>& body) {
-  DeviceMemory& memory = DeviceMemory::instance();
-  memory.begin_launch();
-  try {
+  DeviceMemory::instance().launch(launch.name, [&] {
     if (options().blocks.empty()) {
       for (unsigned z = 0; z < launch.grid.z; ++z)
         for (unsigned y = 0; y < launch.grid.y; ++y)
@@ -474,11 +472,7 @@ void run(const Launch& launch, const std::function<void()>& body) {
     } else {
       for (const dim3& block : options().blocks) Block(launch, {block.x, block.y, block.z}, body).run();
     }
-  } catch (...) {
-    memory.end_launch();
-    throw;
-  }
-  if (const std::string found = memory.end_launch(); !found.empty()) fail<KernelError>(launch.name, ": ", found);
+  });
 }
 
 void* allocate(size_t bytes) { return DeviceMemory::instance().allocate(bytes); }

@@ -9,6 +9,7 @@
 #include <functional>
 
 #include "emulator/simt.h"
+#include "op_cases/op_case.h"
 #include "support/reliability_row.h"
 #include "tenrec/tenrec.h"
 
@@ -213,27 +214,15 @@ double worst_error(const Results& got, const Results& expected) {
   for (size_t k = 0; k < std::min(got.size(), expected.size()); ++k) {
     EXPECT_EQ(to_string(got[k].shape()), to_string(expected[k].shape())) << "result " << k;
     const std::vector<double> a = got[k].detach().to_vector<double>(), b = expected[k].detach().to_vector<double>();
-    for (size_t i = 0; i < std::min(a.size(), b.size()); ++i) {
-      if (std::isnan(b[i]) ? std::isnan(a[i]) : a[i] == b[i]) continue;
-      const double error = std::abs(a[i] - b[i]) / std::max(1.0, std::abs(b[i]));
-      worst = std::isnan(error) ? INFINITY : std::max(worst, error);
-    }
+    for (size_t i = 0; i < std::min(a.size(), b.size()); ++i) worst = std::max(worst, testing::error_of(a[i], b[i]));
   }
   return worst;
 }
 
 Results run_on(Device device, const Family& family, int64_t n) {
-  set_default_device(device);
+  const testing::DeviceScope scope(device);
   manual_seed(36);
-  Results results;
-  try {
-    results = family.run(n);
-  } catch (...) {
-    set_default_device(kCpu);
-    throw;
-  }
-  set_default_device(kCpu);
-  return results;
+  return family.run(n);
 }
 
 // True if the three orders give the same bits and these are the CPU's values.

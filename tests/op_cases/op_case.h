@@ -94,6 +94,19 @@ void add_matmul_cases(const Add& add);
 void add_conv_cases(const Add& add);
 void add_pool_cases(const Add& add);
 
+// The row's tolerance in a dtype, and the dtypes it is tested in.
+double tolerance(const OpCase& c, DType dtype);
+bool has_real_input(const OpCase& c);
+std::vector<DType> dtypes_of(const OpCase& c);
+// |got - expected| / max(1, |expected|); NaN equals NaN, infinities must be equal.
+double error_of(double got, double expected);
+
+// New tensors are made on a device until the end of the scope.
+struct DeviceScope {
+  explicit DeviceScope(Device device) { set_default_device(device); }
+  ~DeviceScope() { set_default_device(kCpu); }
+};
+
 // The tensors of a row: deterministic in (row, seed), rounded to `dtype`.
 std::vector<Tensor> make_inputs(const std::vector<Input>& inputs, DType dtype, uint64_t seed);
 // A tensor as a float64 array.

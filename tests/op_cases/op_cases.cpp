@@ -52,6 +52,34 @@ std::vector<Tensor> make_inputs(const std::vector<Input>& inputs, DType dtype, u
   return out;
 }
 
+double tolerance(const OpCase& c, DType dtype) {
+  switch (dtype) {
+    case f64:
+      return c.tolerance.f64;
+    case f32:
+      return c.tolerance.f32;
+    case bf16:
+      return c.tolerance.bf16;
+    default:
+      return c.tolerance.f16;
+  }
+}
+
+bool has_real_input(const OpCase& c) {
+  for (const Input& input : c.inputs)
+    if (input.kind == Input::real) return true;
+  return c.inputs.empty();
+}
+
+std::vector<DType> dtypes_of(const OpCase& c) { return has_real_input(c) ? c.dtypes : std::vector<DType>{f64}; }
+
+double error_of(double got, double expected) {
+  if (std::isnan(expected)) return std::isnan(got) ? 0 : INFINITY;
+  if (std::isinf(expected) || std::isinf(got)) return got == expected ? 0 : INFINITY;
+  if (std::isnan(got)) return INFINITY;
+  return std::abs(got - expected) / std::max(1.0, std::abs(expected));
+}
+
 Array to_array(const Tensor& t) { return {t.shape(), t.to_vector<double>()}; }
 
 Array map_array(const Array& x, const std::function<double(double)>& f) {
