@@ -3,6 +3,7 @@
 
 #include "tenrec/autograd/anomaly.h"
 #include "tenrec/autograd/backward.h"
+#include "tenrec/autograd/capture.h"
 #include "tenrec/autograd/checkpoint.h"
 #include "tenrec/autograd/functional.h"
 #include "tenrec/autograd/grad_mode.h"

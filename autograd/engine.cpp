@@ -252,7 +252,7 @@ class Pass {
       bool before = std::exchange(in_rule, true);
       ~InRule() { in_rule = before; }
     } scope;
-    return node.run(Saved(node, grad_enabled()), Cotangents(node, grads), needs);
+    return node.run(Saved(node, grad_enabled(), !retain_), Cotangents(node, grads), needs);
   }
 
   void run_rule(Node& node, std::span<const Tensor> grads) {

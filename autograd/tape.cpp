@@ -187,6 +187,17 @@ Tensor Hooks::run(uint32_t output, Tensor grad) const {
 
 }  // namespace detail
 
+bool Saved::may_overwrite(int i) const {
+  if (!last_ || node_.frame) return false;
+  for (uint16_t k = 0; k < node_.saved_count; ++k) {
+    const detail::TensorImpl* x = node_.saved[k].tensor;
+    if (node_.saved[k].which != uint32_t(i)) continue;
+    return x && __atomic_load_n(&x->refs, __ATOMIC_ACQUIRE) == 1 &&
+           __atomic_load_n(&x->storage->refs, __ATOMIC_ACQUIRE) == 1;
+  }
+  return false;
+}
+
 Tensor Saved::read(uint32_t which) const {
   if (node_.released)
     fail<AutogradError>(node_.name, ": backward through a graph that was already freed; pass retain_graph = true to ",

@@ -180,15 +180,20 @@ void observe(const char* name, std::span<const TensorRef> inputs, std::span<cons
 // AutogradError and says how to avoid it.
 class Saved {
  public:
-  Saved(const detail::Node& node, bool recording) : node_(node), recording_(recording) {}
+  // `last`: the pass frees what the node saved once its rule has run.
+  Saved(const detail::Node& node, bool recording, bool last = false)
+      : node_(node), recording_(recording), last_(last && !recording) {}
   Tensor input(int i = 0) const { return read(uint32_t(i)); }
   Tensor output(int i = 0) const { return read(node_.inputs + uint32_t(i)); }
+  // Whether the rule may write its result over input i: nobody else has the tensor or a view of it, and this rule is the
+  // last to read it.
+  bool may_overwrite(int i) const;
   const detail::Node& node() const { return node_; }
 
  private:
   Tensor read(uint32_t which) const;
   const detail::Node& node_;
-  bool recording_;
+  bool recording_, last_;
 };
 
 // The cotangents of a node's outputs; one that never arrived is made as zeros when it is read.

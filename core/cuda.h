@@ -13,6 +13,10 @@
 #include "tenrec/core/allocator.h"
 #include "tenrec/core/device.h"
 
+namespace tenrec {
+class Tensor;
+}
+
 namespace tenrec::cuda {
 
 int device_count() noexcept;
@@ -46,5 +50,10 @@ MemoryStats memory_stats(Device device = DeviceType::cuda);
 // As tenrec::set_memory_limit. The OutOfMemoryError names the largest blocks in use.
 void set_memory_limit(int64_t bytes, Device device = DeviceType::cuda);
 void empty_cache(Device device = DeviceType::cuda);
+
+// A copy of a contiguous CPU tensor in page-locked memory, from which x.to(device, true) copies while the host goes on.
+// Such memory is scarce and slow to get: it is kept and reused. DeviceError if there is no device.
+Tensor pin_memory(const Tensor& x);
+bool is_pinned(const Tensor& x);
 
 }  // namespace tenrec::cuda

@@ -46,6 +46,8 @@ decltype(auto) dispatch(const char* op, Device device, F&& f) {
     cuda::detail::enter(op, device);
     return f(Cuda{});
   }
+  if (cuda::detail::recording_on_thread) [[unlikely]]
+    cuda::detail::fail_recording_on_cpu(op);
 #else
   if (!device.is_cpu()) [[unlikely]]
     cuda::detail::enter(op, device);  // throws

@@ -48,6 +48,10 @@ class IOError : public Error {
 class OutOfMemoryError : public Error {
   using Error::Error;
 };
+// What a captured step cannot do: read a value on the host, take another shape, ask for more memory.
+class CaptureError : public Error {
+  using Error::Error;
+};
 // A fault of Tenrec itself.
 class InternalError : public Error {
   using Error::Error;

@@ -120,7 +120,9 @@ class Tensor {
   Tensor detach() const;
   // Another dtype or device, differentiable; *this if nothing changes.
   Tensor to(DType dtype) const;
-  Tensor to(Device device) const;
+  // From pinned memory (cuda::pin_memory) to a device a `non_blocking` copy runs while the host goes on; the host must
+  // not write to that memory until the device's stream is past it.
+  Tensor to(Device device, bool non_blocking = false) const;
   Tensor& operator+=(const Tensor& other);
   Tensor& operator-=(const Tensor& other);
   Tensor& operator*=(const Tensor& other);

@@ -57,9 +57,9 @@ const Tensor& Example::operator[](size_t i) const {
   return tensors[i];
 }
 
-Example Example::to(Device device) const {
+Example Example::to(Device device, bool non_blocking) const {
   Example moved;
-  for (const Tensor& t : tensors) moved.tensors.push_back(t.to(device));
+  for (const Tensor& t : tensors) moved.tensors.push_back(t.to(device, non_blocking));
   return moved;
 }
 

@@ -25,8 +25,8 @@ struct Example {
   const Tensor& input() const { return (*this)[0]; }
   const Tensor& target() const { return (*this)[1]; }
   size_t size() const { return tensors.size(); }
-  // The same tensors on a device.
-  Example to(Device device) const;
+  // The same tensors on a device; `non_blocking` as of Tensor::to.
+  Example to(Device device, bool non_blocking = false) const;
 };
 
 // Puts examples on top of each other: n tensors [...] become one [n, ...]. ShapeError or DTypeError if they differ.

@@ -107,24 +107,34 @@ __global__ void __launch_bounds__(kMostThreads)
 template <class C>
 struct RowGrad {
   int64_t target;
-  bool ignored;
-  C max, factor, spread, at_target;
-  template <class T>
-  __device__ RowGrad(const Loss<C>& c, const T* row, int64_t stride, const C* stats, int64_t r, double scale)
-      : target(c.targets[r]), ignored(target == c.ignore_index), max(0), factor(0), spread(0), at_target(0) {
+  bool ignored, from_logits;
+  C max, factor, spread;
+  double scale, total, share, taken;
+  __device__ RowGrad(const Loss<C>& c, const C* stats, int64_t r, double s)
+      : target(c.targets[r]),
+        ignored(target == c.ignore_index),
+        from_logits(c.from_logits),
+        max(0),
+        factor(0),
+        spread(0),
+        scale(s),
+        total(0),
+        share(0),
+        taken(0) {
     if (ignored) return;
     const double weight = c.weight_of(target), picked = c.picked * weight;
-    if (!c.from_logits) {
-      at_target = C(-scale * picked);
-      return;
-    }
-    const double share = picked + (c.spread != 0 ? c.spread * c.all_weights() : 0), total = double(stats[2 * r + 1]);
+    taken = from_logits ? picked + c.spread * weight : picked;
+    if (!from_logits) return;
+    share = picked + (c.spread != 0 ? c.spread * c.all_weights() : 0);
+    total = double(stats[2 * r + 1]);
     max = stats[2 * r];
     factor = C(scale * share / total);
     spread = C(scale * c.spread);
-    // Near probability one, the difference must not be formed from a rounded product.
-    const double p = double(exp_of(C(convert_to<C>(row[target * stride]) - max))) / total;
-    at_target = C(scale * (p * share - picked - c.spread * weight));
+  }
+  // Of the target's own logit. Near probability one, the difference must not be formed from a rounded product.
+  __device__ C at_target(C logit) const {
+    if (!from_logits) return C(-scale * taken);
+    return C(scale * (double(exp_of(C(logit - max))) / total * share - taken));
   }
 };
 
@@ -137,16 +147,16 @@ __global__ void __launch_bounds__(kMostThreads)
   for_teams<Team>(s.rows, width, [&](const Team& team, int64_t r) {
     if (r >= s.rows) return;
     const R row = row_at(team, s, x, r);
-    const RowGrad<C> g(c, x + row.start, row.stride(), stats, r, double(scale[one_scale ? 0 : r]));
+    const RowGrad<C> g(c, stats, r, double(scale[one_scale ? 0 : r]));
     const bool zero = g.ignored || !c.from_logits, weighted = !zero && c.weight && c.spread != 0;
     row.for_packs([&](int64_t first) {
-      C v[R::kVector], w[R::kVector];
+      C v[R::kVector] = {}, w[R::kVector];
       if (!zero) load_run(x + row.start, row.stride(), first, row.n, C(0), v);
       if (weighted) load_run(c.weight, 1, first, row.n, C(0), w);
       TENREC_UNROLL
       for (int j = 0; j < R::kVector; ++j) {
         const C p = zero ? C(0) : exp_of(v[j] - g.max) * g.factor - (weighted ? g.spread * w[j] : g.spread);
-        v[j] = first + j == g.target && !g.ignored ? g.at_target : p;
+        v[j] = first + j == g.target && !g.ignored ? g.at_target(v[j]) : p;
       }
       store_run(dx + row.start, row.stride(), first, row.n, v);
     });

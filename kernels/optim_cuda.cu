@@ -4,6 +4,7 @@
 // element. Models have many small tensors, whose launches would cost more than their updates: so pointers and sizes
 // travel as the kernel's parameter, and a block finds its tensor by its number. Aligned tensors go by 16 bytes. The
 // arithmetic is that of kernels/optim_cpu.cpp, operation by operation.
+#include "tenrec/core/cuda/step_state.h"
 #include "tenrec/kernels/cuda/launch.h"
 #include "tenrec/kernels/optim.h"
 #include "tenrec/kernels/pack.h"
@@ -76,8 +77,9 @@ struct Elements {
 };
 
 template <class S, class T, int kStates, class Update>
-__global__ void __launch_bounds__(kThreads) update_tensors(Batch batch, Update update) {
+__global__ void __launch_bounds__(kThreads) update_tensors(Batch batch, typename Changing<Update>::Argument argument) {
   using Range = Elements<S, T, kStates, Update>;
+  const Update update = argument.get();
   const int t = tensor_of(batch, blockIdx.x);
   const int64_t numel = batch.tensors[t].numel, begin = (int64_t(blockIdx.x) - batch.first[t]) * kChunk;
   const int64_t end = begin + kChunk < numel ? begin + kChunk : numel;
@@ -100,10 +102,12 @@ bool is_aligned(const kernels::OptimTensor& t) {
 template <class S, class T, int kStates, class Update>
 void launch(const Batch& batch, int64_t largest, const Update& update) {
   if (batch.count == 0) return;
+  const Changing<Update> changing(update);  // a captured step has other numbers at each replay
+  if (!changing.launches()) return;
   const int64_t packs = kernels::ceil_div(std::min(largest, kChunk), Pack16<S>::kCount);
   const auto threads = unsigned(std::clamp<int64_t>(kernels::round_up(packs, kWarp), kWarp, kThreads));
   TENREC_LAUNCH((update_tensors<S, T, kStates, Update>), unsigned(batch.first[batch.count]), threads, 0, stream(),
-                batch, update);
+                batch, changing.argument());
   TENREC_LAUNCH_CHECK();
 }
 

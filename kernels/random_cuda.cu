@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "tenrec/core/cuda/step_state.h"
 #include "tenrec/kernels/convert.h"
 #include "tenrec/kernels/cuda/launch.h"
 #include "tenrec/kernels/random.h"
@@ -28,10 +29,11 @@ template <class Draw>
 constexpr int kPerBlock = 4 / Draw::kWords;
 
 template <class T, class Draw>
-__global__ void __launch_bounds__(kThreads) draw_elements(GeneratorState state, Draw draw, T* y, int64_t n) {
+__global__ void __launch_bounds__(kThreads) draw_elements(RandomKey key, Draw draw, T* y, int64_t n) {
   constexpr int kCount = kPerBlock<Draw>;
   using Out = Group<T, kCount>;
   const bool aligned = reinterpret_cast<uintptr_t>(y) % alignof(Out) == 0;
+  const GeneratorState state = key.get();
   for (int64_t block = grid_start(); block * kCount < n; block += grid_stride()) {
     const int64_t first = block * kCount;
     const PhiloxBlock words = tenrec::detail::philox(state, uint64_t(block));
@@ -49,7 +51,7 @@ template <class T, class Draw>
 void run(GeneratorState state, const Draw& draw, const View& y) {
   if (y.numel == 0) return;
   TENREC_LAUNCH((draw_elements<T, Draw>), grid_for(kernels::ceil_div(y.numel, kPerBlock<Draw>)), kThreads, 0, stream(),
-                state, draw, y.as<T>(), y.numel);
+                random_key(state), draw, y.as<T>(), y.numel);
   TENREC_LAUNCH_CHECK();
 }
 

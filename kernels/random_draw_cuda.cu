@@ -6,6 +6,7 @@
 #include <cmath>
 #include <limits>
 
+#include "tenrec/core/cuda/step_state.h"
 #include "tenrec/kernels/cuda/launch.h"
 #include "tenrec/kernels/random.h"
 #include "tenrec/kernels/sort.h"
@@ -58,8 +59,9 @@ __global__ void sum_weights(const double* weights, int64_t rows, int64_t n, int6
 }
 
 // By inversion: the first index at which the running sum passes a uniform part of the whole.
-__global__ void invert_sums(GeneratorState state, const double* sums, const int64_t* last, int64_t n, int64_t k,
-                            int64_t* y, int64_t draws) {
+__global__ void invert_sums(RandomKey key, const double* sums, const int64_t* last, int64_t n, int64_t k, int64_t* y,
+                            int64_t draws) {
+  const GeneratorState state = key.get();
   for (int64_t j = grid_start(); j < draws; j += grid_stride()) {
     const int64_t r = j / k;
     if (last[r] < 0) continue;
@@ -79,7 +81,8 @@ __global__ void invert_sums(GeneratorState state, const double* sums, const int6
 
 // Exponential clocks of rate w[i]: the order in which they ring is a draw without replacement (Efraimidis and Spirakis,
 // see kernels/random_draw_cpu.cpp). Weights of 0 get NaN, which sorts last.
-__global__ void start_clocks(GeneratorState state, const double* weights, double* times, int64_t n) {
+__global__ void start_clocks(RandomKey key, const double* weights, double* times, int64_t n) {
+  const GeneratorState state = key.get();
   for (int64_t i = grid_start(); i < n; i += grid_stride()) {
     const double w = weights[i];
     times[i] = w > 0 ? -std::log(unit_of(state, i)) / w : std::numeric_limits<double>::quiet_NaN();
@@ -184,7 +187,8 @@ struct Poisson {
 };
 
 template <class Draw>
-__global__ void draw_each(GeneratorState state, const double* parameter, double* y, int64_t n) {
+__global__ void draw_each(RandomKey key, const double* parameter, double* y, int64_t n) {
+  const GeneratorState state = key.get();
   for (int64_t i = grid_start(); i < n; i += grid_stride()) {
     Words random(state, i);
     y[i] = Draw()(random, parameter[i]);
@@ -194,7 +198,7 @@ __global__ void draw_each(GeneratorState state, const double* parameter, double*
 template <class Draw>
 void run_each(GeneratorState state, const View& parameter, const View& y) {
   if (y.numel == 0) return;
-  TENREC_LAUNCH(draw_each<Draw>, grid_for(y.numel), kThreads, 0, stream(), state, parameter.as<double>(),
+  TENREC_LAUNCH(draw_each<Draw>, grid_for(y.numel), kThreads, 0, stream(), random_key(state), parameter.as<double>(),
                 y.as<double>(), y.numel);
   TENREC_LAUNCH_CHECK();
 }
@@ -218,15 +222,15 @@ int64_t random_multinomial(Cuda, GeneratorState state, const View& weights, bool
   TENREC_LAUNCH_CHECK();
   if (y.numel == 0) return bad.row();
   if (replacement) {
-    TENREC_LAUNCH(invert_sums, grid_for(y.numel), kThreads, 0, stream(), state, values.data(), last.data(), n, k,
-                  y.as<int64_t>(), y.numel);
+    TENREC_LAUNCH(invert_sums, grid_for(y.numel), kThreads, 0, stream(), random_key(state), values.data(), last.data(),
+                  n, k, y.as<int64_t>(), y.numel);
     TENREC_LAUNCH_CHECK();
     return bad.row();
   }
   const int64_t first_bad = bad.row();
   if (first_bad >= 0) return first_bad;  // k may be more than n
-  TENREC_LAUNCH(start_clocks, grid_for(rows * n), kThreads, 0, stream(), state, weights.as<double>(), values.data(),
-                rows * n);
+  TENREC_LAUNCH(start_clocks, grid_for(rows * n), kThreads, 0, stream(), random_key(state), weights.as<double>(),
+                values.data(), rows * n);
   TENREC_LAUNCH_CHECK();
   const Buffer<double> sorted(y.numel);
   const Shape shape{rows, n};

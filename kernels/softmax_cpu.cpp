@@ -337,6 +337,7 @@ void loss_grad_row(const CrossEntropy& c, const T* x, int64_t n, int64_t r, RowS
     dx[target] = T(-double(scale) * picked);
     return;
   }
+  const T own = x[target];  // dx may be x
   const P m(row.max), factor(T(double(scale) * share / double(row.sum))), spread(T(double(scale) * t.spread));
   const auto probability = [=](P v) { return exp_below(v - m) * factor; };
   if (t.spread == 0)
@@ -348,7 +349,7 @@ void loss_grad_row(const CrossEntropy& c, const T* x, int64_t n, int64_t r, RowS
     map_row(
         n, dx, [=](P v, P w) { return probability(v) - spread * w; }, x, t.weight);
   // Of the class itself: near probability one, the difference must not be formed from a rounded product.
-  const double p = double(exp_below(T(x[target] - row.max))) / double(row.sum);
+  const double p = double(exp_below(T(own - row.max))) / double(row.sum);
   dx[target] = T(double(scale) * (p * share - picked - t.spread * t.weight_of(target)));
 }
 

@@ -23,7 +23,7 @@ void Adam::check_options(const AdamOptions& o) const {
   check_option(o.weight_decay >= 0, name, "weight_decay must not be negative", o.weight_decay);
 }
 
-void Adam::step() {
+void Adam::update() {
   for (size_t g = 0; g < options_.size(); ++g) {
     const AdamOptions& o = options_[g];
     for_each_batch(g, {0, 1}, 0, [&](const Batch& batch) {
@@ -68,7 +68,7 @@ void RMSprop::check_options(const RMSpropOptions& o) const {
   check_option(o.weight_decay >= 0, "RMSprop", "weight_decay must not be negative", o.weight_decay);
 }
 
-void RMSprop::step() {
+void RMSprop::update() {
   for (size_t g = 0; g < options_.size(); ++g) {
     const RMSpropOptions& o = options_[g];
     const kernels::RmspropStep step{o.lr, o.alpha, o.eps, o.weight_decay, o.momentum, o.centered};
@@ -94,7 +94,7 @@ void Adagrad::check_options(const AdagradOptions& o) const {
                o.initial_accumulator_value);
 }
 
-void Adagrad::step() {
+void Adagrad::update() {
   for (size_t g = 0; g < options_.size(); ++g) {
     const AdagradOptions& o = options_[g];
     for_each_batch(g, {0}, o.initial_accumulator_value, [&](const Batch& batch) {

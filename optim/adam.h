@@ -18,13 +18,12 @@ class Adam : public GroupedOptimizer<AdamOptions> {
  public:
   explicit Adam(const std::vector<Tensor>& params, const AdamOptions& options = {});
   explicit Adam(const std::vector<Group>& groups);
-  using Optimizer::step;
-  void step() override;
 
  protected:
   Adam(const std::vector<Group>& groups, bool decoupled);
 
  private:
+  void update() override;
   void check_options(const AdamOptions& options) const override;
   bool decoupled_ = false;
 };
@@ -60,10 +59,9 @@ class RMSprop : public GroupedOptimizer<RMSpropOptions> {
  public:
   explicit RMSprop(const std::vector<Tensor>& params, const RMSpropOptions& options = {});
   explicit RMSprop(const std::vector<Group>& groups);
-  using Optimizer::step;
-  void step() override;
 
  private:
+  void update() override;
   void check_options(const RMSpropOptions& options) const override;
 };
 
@@ -80,10 +78,9 @@ class Adagrad : public GroupedOptimizer<AdagradOptions> {
  public:
   explicit Adagrad(const std::vector<Tensor>& params, const AdagradOptions& options = {});
   explicit Adagrad(const std::vector<Group>& groups);
-  using Optimizer::step;
-  void step() override;
 
  private:
+  void update() override;
   void check_options(const AdagradOptions& options) const override;
 };
 

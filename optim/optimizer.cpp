@@ -6,9 +6,14 @@
 
 #include "tenrec/autograd/grad_mode.h"
 #include "tenrec/autograd/ops.h"
+#include "tenrec/core/step_graph.h"
 #include "tenrec/core/view.h"
 
 namespace tenrec {
+
+void Optimizer::step() {
+  cuda::detail::repeat_on_replay([this] { update(); }, [this] { return [this, slots = slots_] { slots_ = slots; }; });
+}
 
 Tensor Optimizer::step(const std::function<Tensor()>& closure) {
   const EnableGrad recording;
@@ -18,6 +23,8 @@ Tensor Optimizer::step(const std::function<Tensor()>& closure) {
 }
 
 void Optimizer::zero_grad() {
+  // Gradients that were recorded but never computed must not stay.
+  cuda::detail::undo_if_refused([this] { zero_grad(); });
   for (Slot& slot : slots_) slot.param.set_grad({});
 }
 

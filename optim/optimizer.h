@@ -26,8 +26,9 @@ class Optimizer {
   Optimizer(const Optimizer&) = delete;
   Optimizer& operator=(const Optimizer&) = delete;
 
-  // Updates every parameter that has a gradient, under no-grad.
-  virtual void step() = 0;
+  // Updates every parameter that has a gradient, under no-grad. A captured step (autograd/capture.h) does it again for
+  // each replay, with the learning rates of that time.
+  void step();
   // Calls closure (which clears gradients, computes the loss and goes backward), then updates. Returns the loss.
   Tensor step(const std::function<Tensor()>& closure);
   void zero_grad();
@@ -49,6 +50,8 @@ class Optimizer {
     Tensor state[3] = {};
   };
 
+  // What step does. In a captured step all that it launches must be launched by kernels of kernels/optim.h.
+  virtual void update() = 0;
   explicit Optimizer(std::vector<const char*> state_names) : state_names_(std::move(state_names)) {}
   void add_parameters(const std::vector<Tensor>& params, size_t group);
   // Makes state `k` of a slot on first use, filled with `value`: of the parameter's shape, f32 for 16-bit parameters.

@@ -6,6 +6,7 @@
 #include <numbers>
 
 #include "tenrec/autograd/ops/creation.h"
+#include "tenrec/core/step_graph.h"
 
 namespace tenrec {
 namespace {
@@ -32,8 +33,16 @@ void Scheduler::apply() {
 }
 
 void Scheduler::step() {
-  ++steps_;
-  apply();
+  const auto forward = [this] {
+    ++steps_;
+    apply();
+  };
+  cuda::detail::repeat_on_replay(forward, [this] {
+    return [this, steps = steps_] {
+      steps_ = steps;
+      apply();
+    };
+  });
 }
 
 std::vector<NamedTensor> Scheduler::state_dict() const {

@@ -15,17 +15,17 @@ void SGD::check_options(const SGDOptions& o) const {
                        "nesterov needs a momentum and no dampening; momentum", o.momentum);
 }
 
-void SGD::step() {
+void SGD::update() {
   for (size_t g = 0; g < options_.size(); ++g) {
     const SGDOptions& o = options_[g];
-    const auto update = [&](const Batch& batch) {
+    const auto move = [&](const Batch& batch) {
       const kernels::SgdStep step{o.lr, o.momentum, o.dampening, o.weight_decay, o.nesterov, batch.steps == 1};
       dispatch("SGD", batch.device, [&](auto device) { kernels::sgd_step(device, batch.dtype, batch.tensors, step); });
     };
     if (o.momentum != 0)
-      for_each_batch(g, {0}, 0, update);
+      for_each_batch(g, {0}, 0, move);
     else
-      for_each_batch(g, {}, 0, update);
+      for_each_batch(g, {}, 0, move);
   }
 }
 

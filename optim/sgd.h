@@ -19,10 +19,9 @@ class SGD : public GroupedOptimizer<SGDOptions> {
  public:
   explicit SGD(const std::vector<Tensor>& params, const SGDOptions& options = {});
   explicit SGD(const std::vector<Group>& groups);
-  using Optimizer::step;
-  void step() override;
 
  private:
+  void update() override;
   void check_options(const SGDOptions& options) const override;
 };
 

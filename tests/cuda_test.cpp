@@ -236,6 +236,23 @@ TEST_F(CudaTest, AFreedBlockWaitsForOtherStreams) {
   }
 }
 
+TEST_F(CudaTest, PinnedMemoryIsNotReusedWhileACopyMayReadIt) {
+  const Tensor x = arange(1000, {.dtype = f64});
+  EXPECT_FALSE(cuda::is_pinned(x));
+  std::vector<Tensor> copies;
+  for (int i = 0; i < 20; ++i) {
+    const Tensor pinned = cuda::pin_memory(x + double(i));
+    EXPECT_TRUE(cuda::is_pinned(pinned));
+    copies.push_back(pinned.to(device_, true));  // and the pinned one is freed at once
+  }
+  for (int i = 0; i < 20; ++i) EXPECT_EQ(copies[size_t(i)].item<double>(7), 7 + i);
+  const Tensor pinned = cuda::pin_memory(x), there = pinned.to(device_);
+  pinned.data<double>()[3] = -1;  // a blocking copy is done
+  EXPECT_EQ(there.item<double>(3), 3);
+  EXPECT_THROW(cuda::pin_memory(there), DeviceError);
+  EXPECT_THROW(cuda::pin_memory(t(reshape(x, {10, 100}))), ValueError);
+}
+
 TEST(CudaOff, ThereIsNoDeviceAndItIsSaid) {
   if (cuda::is_available()) GTEST_SKIP() << "skipped, there is a cuda device";
   EXPECT_EQ(cuda::device_count(), 0);

@@ -89,8 +89,9 @@ Tensor compose(const IndexLoss& loss, const Tensor& x) {
   return loss.options.reduction == Reduction::sum ? added : added / loss.total.to(x.dtype());
 }
 
-Tensor gradient(const IndexLoss& loss, const Tensor& x, const Tensor& dy) {
-  const Tensor from = detail::contiguous_data(x), dx = empty_like(x);
+// `over`: the gradient may take the place of x, which halves the memory of a large vocabulary.
+Tensor gradient(const IndexLoss& loss, const Tensor& x, const Tensor& dy, bool over) {
+  const Tensor from = detail::contiguous_data(x), dx = over && x.is_contiguous() ? x.detach() : empty_like(x);
   Tensor scale = contiguous(dy.detach().to(loss.stats.dtype()));
   if (loss.options.reduction == Reduction::mean) scale = scale / loss.total;
   dispatch(loss.name, x.device(), [&](auto device) {
@@ -132,7 +133,8 @@ Tensor index_loss(const char* name, bool from_logits, const Tensor& x, const Ten
                 fused_rule(
                     [loss](const Saved& s, const Cotangents& dys, Needs) {
                       s.input(1);
-                      return Grads{gradient(loss, s.input(0), dys[0]), Tensor()};
+                      const bool over = s.may_overwrite(0);
+                      return Grads{gradient(loss, s.input(0), dys[0], over), Tensor()};
                     },
                     [loss](std::span<const Tensor> inputs) { return compose(loss, inputs[0]); }));
 }

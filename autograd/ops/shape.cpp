@@ -353,7 +353,7 @@ Tensor Tensor::to(DType wanted) const {
                 [from = dtype()](const Saved&, const Tensor& dy, Needs) { return Grads{dy.to(from)}; });
 }
 
-Tensor Tensor::to(Device wanted) const {
+Tensor Tensor::to(Device wanted, bool non_blocking) const {
   if (wanted == device()) return *this;
   const Tensor from = tenrec::contiguous(detach());
   Tensor y = empty(shape(), {.dtype = dtype(), .device = wanted});
@@ -361,7 +361,7 @@ Tensor Tensor::to(Device wanted) const {
   if (wanted.is_cpu()) {
     cuda::detail::copy_to_host(y.data_ptr(), from.data_ptr(), bytes, device());
   } else if (device().is_cpu()) {
-    cuda::detail::copy_to_device(y.data_ptr(), from.data_ptr(), bytes, wanted);
+    cuda::detail::copy_to_device(y.data_ptr(), from.data_ptr(), bytes, wanted, non_blocking);
   } else {
     y = from.to(kCpu).to(wanted);  // between two devices
   }

@@ -25,7 +25,9 @@ size_t segment_bytes(size_t bytes) {
   return bytes < kOwnSegment ? kLargeSegment : round_up(bytes, kSmallSegment);
 }
 
-bool use_system() {
+// Blocks of a captured step's pool are always cached.
+bool use_system(int pool) {
+  if (pool) return false;
   static const bool value = [] {
     const char* text = std::getenv("TENREC_ALLOC");
     return text && std::strcmp(text, "system") == 0;
@@ -50,17 +52,18 @@ Allocator& Allocator::of(int device) {
   return *allocator;
 }
 
-Block* Allocator::allocate(size_t bytes, cudaStream_t stream) {
-  bytes = round_up(std::max<size_t>(bytes, 1), kAlign);
+Block* Allocator::allocate(size_t asked, cudaStream_t stream, int pool) {
+  const size_t bytes = round_up(std::max<size_t>(asked, 1), kAlign);
   const std::lock_guard lock(mutex_);
   ++stats_.allocations;
   Block* block = nullptr;
-  if (!use_system()) {
-    if (!pending_.empty()) collect(false);
-    block = take(pools_[{stream, bytes <= kMostSmall}], bytes);
+  if (!use_system(pool)) {
+    if (!pending_.empty() && !recording_on_thread) collect(false);
+    block = take(pools_[{stream, bytes <= kMostSmall, pool}], bytes);
   }
-  if (!block) block = grow(bytes, stream);
+  if (!block) block = grow(bytes, stream, pool);
   block->is_free = false;
+  block->asked = asked;
   block->owner = tenrec::detail::current_module_path();
   stats_.in_use += int64_t(block->bytes);
   in_use_.insert(block);
@@ -85,15 +88,24 @@ Block* Allocator::take(Pool& pool, size_t bytes) {
 void Allocator::split(Block* block, size_t bytes) {
   const size_t rest = block->bytes - bytes;
   if (rest < (block->small ? kAlign : kMostSmall)) return;
-  auto* other = new Block{block->data + bytes, rest, device_, block->stream, block->small, true, block, block->after};
+  auto* other = new Block{.data = block->data + bytes,
+                          .bytes = rest,
+                          .device = device_,
+                          .stream = block->stream,
+                          .pool = block->pool,
+                          .small = block->small,
+                          .is_free = true,
+                          .before = block,
+                          .after = block->after};
   if (block->after) block->after->before = other;
   block->after = other;
   block->bytes = bytes;
   pool_of(other).insert(other);
 }
 
-Block* Allocator::grow(size_t bytes, cudaStream_t stream) {
-  const size_t segment = use_system() ? bytes : segment_bytes(bytes);
+Block* Allocator::grow(size_t bytes, cudaStream_t stream, int pool) {
+  if (recording_on_thread) throw PoolTooSmall{};
+  const size_t segment = use_system(pool) ? bytes : segment_bytes(bytes);
   char* data = ask(segment);
   if (!data) {
     collect(true);
@@ -101,8 +113,9 @@ Block* Allocator::grow(size_t bytes, cudaStream_t stream) {
     data = ask(segment);
   }
   if (!data) fail_memory(bytes);
-  auto* block = new Block{data, segment, device_, stream, bytes <= kMostSmall};
-  if (!use_system()) split(block, bytes);
+  auto* block = new Block{
+      .data = data, .bytes = segment, .device = device_, .stream = stream, .pool = pool, .small = bytes <= kMostSmall};
+  if (!use_system(pool)) split(block, bytes);
   return block;
 }
 
@@ -124,9 +137,24 @@ char* Allocator::ask(size_t bytes) {
 
 void Allocator::deallocate(Block* block) noexcept {
   const std::lock_guard lock(mutex_);
+  if (block->holders > 0)
+    block->orphan = true;
+  else
+    free_block(block);
+}
+
+void Allocator::free_block(Block* block) {
   stats_.in_use -= int64_t(block->bytes);
   in_use_.erase(block);
-  if (block->users.empty()) return give_back(block);
+  if (block->users.empty())
+    give_back(block);
+  else if (recording_on_thread)
+    deferred_.push_back(block);
+  else
+    wait_for_users(block);
+}
+
+void Allocator::wait_for_users(Block* block) {
   Pending pending{block, {}};
   for (cudaStream_t user : std::exchange(block->users, {})) {
     cudaEvent_t event = nullptr;
@@ -143,9 +171,65 @@ void Allocator::used_on(Block* block, cudaStream_t stream) {
   if (stream != block->stream && std::ranges::count(block->users, stream) == 0) block->users.push_back(stream);
 }
 
+void Allocator::settle_deferred() {
+  const std::lock_guard lock(mutex_);
+  for (Block* block : std::exchange(deferred_, {})) wait_for_users(block);
+}
+
+int Allocator::new_pool() {
+  const std::lock_guard lock(mutex_);
+  return ++last_pool_;
+}
+
+void Allocator::retire_pool(int pool) {
+  const std::lock_guard lock(mutex_);
+  collect(true);
+  if (use_system(0)) {  // whose blocks are freed one by one: the pool stays as it is until its memory is wanted
+    release_cached();
+    return;
+  }
+  for (Block* block : in_use_)
+    if (block->pool == pool) block->pool = 0;
+  for (auto at = pools_.begin(); at != pools_.end();) {
+    const auto [stream, small, id] = at->first;
+    if (id != pool) {
+      ++at;
+      continue;
+    }
+    Pool& everybody = pools_[{stream, small, 0}];
+    for (Block* block : at->second) {
+      block->pool = 0;
+      everybody.insert(block);
+    }
+    at = pools_.erase(at);
+  }
+}
+
+void Allocator::hold(Block* block) {
+  const std::lock_guard lock(mutex_);
+  ++block->holders;
+}
+
+void Allocator::let_go(const std::vector<Block*>& blocks) {
+  const std::lock_guard lock(mutex_);
+  for (Block* block : blocks)
+    if (--block->holders == 0 && std::exchange(block->orphan, false)) free_block(block);
+}
+
+std::vector<Block*> Allocator::hold_all(const std::vector<const void*>& except) {
+  const std::lock_guard lock(mutex_);
+  std::vector<Block*> out;
+  for (Block* block : in_use_) {
+    if (block->orphan || std::ranges::count(except, static_cast<const void*>(block->data))) continue;
+    ++block->holders;
+    out.push_back(block);
+  }
+  return out;
+}
+
 // To the pool, merged with what lies free beside it.
 void Allocator::give_back(Block* block) {
-  if (use_system()) {
+  if (use_system(block->pool)) {
     stats_.reserved -= int64_t(block->bytes);
     cudaFreeAsync(block->data, block->stream);
     delete block;

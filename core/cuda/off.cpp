@@ -2,6 +2,8 @@
 #include "tenrec/core/cuda.h"
 #include "tenrec/core/cuda_memory.h"
 #include "tenrec/core/error.h"
+#include "tenrec/core/step_graph.h"
+#include "tenrec/core/tensor.h"
 
 namespace tenrec::cuda {
 namespace {
@@ -23,14 +25,29 @@ StreamScope::~StreamScope() {}  // not trivial, as with CUDA
 MemoryStats memory_stats(Device) { refuse("cuda::memory_stats"); }
 void set_memory_limit(int64_t, Device) { refuse("cuda::set_memory_limit"); }
 void empty_cache(Device) { refuse("cuda::empty_cache"); }
+Tensor pin_memory(const Tensor&) { refuse("cuda::pin_memory"); }
+bool is_pinned(const Tensor&) { return false; }
 
 namespace detail {
 Block* allocate(size_t, Device) { refuse("empty"); }
 void deallocate(Block*) noexcept {}
 void* address(const Block*) { return nullptr; }
 void use(Block*) {}
-void copy_to_device(void*, const void*, size_t, Device) { refuse("to"); }
+void copy_to_device(void*, const void*, size_t, Device, bool) { refuse("to"); }
 void copy_to_host(void*, const void*, size_t, Device) { refuse("to"); }
+struct StepGraph::Impl {};
+StepGraph::StepGraph(Device) { refuse("cuda::capture"); }
+StepGraph::~StepGraph() = default;
+void StepGraph::run(const HostAction&) {}
+bool StepGraph::record(const HostAction&) { return false; }
+void StepGraph::replay(bool) {}
+bool StepGraph::recorded() const { return false; }
+void StepGraph::forget() {}
+int64_t StepGraph::nodes() const { return 0; }
+Device StepGraph::device() const { return DeviceType::cuda; }
+std::unique_ptr<MemoryImage> StepGraph::image(const std::vector<const void*>&) { return nullptr; }
+std::vector<HostAction> StepGraph::host_state() const { return {}; }
+
 void enter(const char* op, Device) {
   fail<DeviceError>(op,
                     ": tensor is on cuda but Tenrec was built with TENREC_CUDA=OFF; "

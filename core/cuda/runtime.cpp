@@ -1,5 +1,6 @@
 #include "tenrec/core/cuda/runtime.h"
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <mutex>
@@ -7,6 +8,9 @@
 #include <vector>
 
 #include "tenrec/core/cuda/allocator.h"
+#include "tenrec/core/cuda/pinned.h"
+#include "tenrec/core/cuda/step_state.h"
+#include "tenrec/core/dispatch.h"
 #if defined(TENREC_CUDA_EMULATED)
 #include "emulator/runtime.h"
 #endif
@@ -53,6 +57,12 @@ std::string fault_text() {
 
 cudaStream_t handle(const Stream& stream) { return static_cast<cudaStream_t>(stream.handle); }
 
+cudaStream_t thread_stream() {
+  cudaStream_t& current = current_streams[size_t(current_device)];
+  if (!current) current = default_stream(current_device);
+  return current;
+}
+
 }  // namespace
 
 namespace detail {
@@ -71,31 +81,49 @@ void enter(const char* op, Device device) { cuda::enter(op, device.index); }
 
 Block* allocate(size_t bytes, Device device) {
   cuda::enter("empty", device.index);
-  return Allocator::of(device.index).allocate(bytes, stream());
+  return Allocator::of(device.index).allocate(bytes, thread_stream(), current_step ? current_step->pool : 0);
 }
 void deallocate(Block* block) noexcept { Allocator::of(block->device).deallocate(block); }
 void* address(const Block* block) { return block->data; }
 void use(Block* block) {
-  if (block->stream != stream()) [[unlikely]]
-    Allocator::of(block->device).used_on(block, stream());
+  if (block->stream != thread_stream()) [[unlikely]]
+    Allocator::of(block->device).used_on(block, thread_stream());
+  if (!recording() || block->pool == current_step->pool) [[likely]]
+    return;
+  std::vector<Block*>& held = current_step->held;
+  if (std::ranges::count(held, block)) return;
+  held.push_back(block);
+  Allocator::of(block->device).hold(block);
 }
 
-void copy_to_device(void* to, const void* from, size_t bytes, Device device) {
+// What the thread is doing, for a message.
+const char* current_op(const char* otherwise) { return tenrec::detail::dispatching.op ? tenrec::detail::dispatching.op : otherwise; }
+
+void copy_to_device(void* to, const void* from, size_t bytes, Device device, bool non_blocking) {
   cuda::enter("to", device.index);
-  if (bytes) TENREC_CUDA_CHECK(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, stream()));
+  refuse_while_recording(current_op("copying from the host to a device"));
+  if (!bytes) return;
+  TENREC_CUDA_CHECK(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, thread_stream()));
+  // Of pageable memory the driver has taken a copy by now.
+  if (!PinnedMemory::instance().contains(from)) return;
+  if (non_blocking)
+    PinnedMemory::instance().used_on(from, thread_stream());
+  else
+    TENREC_CUDA_CHECK(cudaStreamSynchronize(thread_stream()));
 }
 void copy_to_host(void* to, const void* from, size_t bytes, Device device) {
   cuda::enter("to", device.index);
-  if (bytes) TENREC_CUDA_CHECK(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, stream()));
-  TENREC_CUDA_CHECK(cudaStreamSynchronize(stream()));
+  refuse_while_recording(current_op("reading a value on the host"));
+  if (bytes) TENREC_CUDA_CHECK(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, thread_stream()));
+  TENREC_CUDA_CHECK(cudaStreamSynchronize(thread_stream()));
 }
 
 }  // namespace detail
 
 cudaStream_t stream() {
-  cudaStream_t& current = current_streams[size_t(current_device)];
-  if (!current) current = default_stream(current_device);
-  return current;
+  if (detail::current_step) [[unlikely]]
+    detail::check_launch();
+  return thread_stream();
 }
 int device() { return current_device; }
 
@@ -126,12 +154,13 @@ std::string describe(Device device) {
 
 void synchronize(Device device) {
   enter("cuda::synchronize", device.index);
+  detail::refuse_while_recording("cuda::synchronize");
   TENREC_CUDA_CHECK(cudaDeviceSynchronize());
 }
 
 Stream current_stream(Device device) {
   enter("cuda::current_stream", device.index);
-  return {device, stream()};
+  return {device, thread_stream()};
 }
 
 Stream new_stream(Device device) {
@@ -141,6 +170,7 @@ Stream new_stream(Device device) {
 
 void synchronize(const Stream& stream) {
   enter("cuda::synchronize", stream.device.index);
+  detail::refuse_while_recording("cuda::synchronize");
   TENREC_CUDA_CHECK(cudaStreamSynchronize(handle(stream)));
 }
 
@@ -163,6 +193,7 @@ MemoryStats memory_stats(Device device) { return detail::Allocator::of(device.in
 void set_memory_limit(int64_t bytes, Device device) { detail::Allocator::of(device.index).set_limit(bytes); }
 void empty_cache(Device device) {
   enter("cuda::empty_cache", device.index);
+  detail::refuse_while_recording("cuda::empty_cache");
   detail::Allocator::of(device.index).empty_cache();
 }
 

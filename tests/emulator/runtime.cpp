@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "emulator/device_memory.h"
+#include "emulator/graph.h"
 
 namespace {
 
@@ -33,9 +34,13 @@ struct Work {
 
 struct CUstream_st {
   std::deque<Work> queue;
+  tenrec::simt::Capture* capture = nullptr;  // what records its work
+  std::vector<size_t> last = {};             // nodes that its next one comes after
 };
 struct CUevent_st {
   std::shared_ptr<Record> record = std::make_shared<Record>();
+  const tenrec::simt::Capture* capture = nullptr;  // recorded while this was captured,
+  std::vector<size_t> nodes = {};                  // after these nodes
 };
 
 namespace tenrec::simt {
@@ -63,6 +68,16 @@ class Runtime {
     }
   }
 
+  // As call, for what a capture of the calling thread does not allow: it ends the capture.
+  template <class F>
+  cudaError_t call_outside_capture(F&& f) {
+    return call([&] {
+      if (!capturing_) return f();
+      capturing_->broken = true;
+      return cudaErrorStreamCaptureUnsupported;
+    });
+  }
+
   cudaStream_t add_stream() {
     streams_.push_back(std::make_unique<CUstream_st>());
     return streams_.back().get();
@@ -72,6 +87,11 @@ class Runtime {
     std::erase_if(streams_, [=](const auto& s) { return s.get() == stream; });
   }
   void enqueue(cudaStream_t stream, Work work) {
+    if (stream && stream->capture) {
+      std::vector<CUgraph_st::Node>& nodes = stream->capture->graph->nodes;
+      nodes.push_back({std::move(work.run), std::exchange(stream->last, {nodes.size()})});
+      return;
+    }
     if (!stream) {  // the stream 0
       drain_all();
       work.run();
@@ -104,6 +124,45 @@ class Runtime {
   }
   std::recursive_mutex& mutex() { return mutex_; }
 
+  // --- graphs
+
+  cudaError_t begin_capture(cudaStream_t stream) {
+    if (!stream || stream->capture || capturing_) return cudaErrorIllegalState;
+    capturing_ = new Capture{stream, {stream}};
+    stream->capture = capturing_;
+    stream->last.clear();
+    return cudaSuccess;
+  }
+  cudaError_t end_capture(cudaStream_t stream, cudaGraph_t* graph) {
+    *graph = nullptr;
+    if (!stream->capture || stream->capture->origin != stream) return cudaErrorIllegalState;
+    const std::unique_ptr<Capture> capture(std::exchange(stream->capture, nullptr));
+    capturing_ = nullptr;
+    bool joined = true;
+    for (cudaStream_t other : capture->streams) {
+      other->capture = nullptr;
+      joined = joined && comes_before(*capture->graph, other->last, stream->last);
+    }
+    if (capture->broken) return cudaErrorStreamCaptureInvalidated;
+    if (!joined) return cudaErrorStreamCaptureUnjoined;
+    *graph = capture->graph.release();
+    return cudaSuccess;
+  }
+  void launch_graph(std::shared_ptr<const CUgraph_st> graph, cudaStream_t stream) {
+    enqueue(stream, {[this, graph = std::move(graph)] { replay(*graph, random_); }, {}});
+  }
+  cudaError_t wait_captured(cudaStream_t stream, cudaEvent_t event) {
+    if (!capturing_) return cudaErrorCapturedEvent;  // recorded in a capture that is over
+    if (!stream || event->capture != capturing_) return cudaErrorStreamCaptureIsolation;
+    if (!stream->capture) {  // it joins
+      stream->capture = capturing_;
+      stream->last.clear();
+      capturing_->streams.push_back(stream);
+    }
+    stream->last.insert(stream->last.end(), event->nodes.begin(), event->nodes.end());
+    return cudaSuccess;
+  }
+
   std::map<const void*, size_t> pinned;  // host memory that copies may use later
   bool is_pinned(const void* pointer) const {
     auto at = pinned.upper_bound(pointer);
@@ -131,6 +190,7 @@ class Runtime {
 
   std::recursive_mutex mutex_;
   std::vector<std::unique_ptr<CUstream_st>> streams_;
+  static inline thread_local Capture* capturing_ = nullptr;
   std::mt19937_64 random_{options().seed};
   std::string fault_;
   cudaError_t last_ = cudaSuccess;
@@ -194,6 +254,13 @@ cudaError_t perform(F&& f) {
     return cudaSuccess;
   });
 }
+template <class F>
+cudaError_t perform_outside_capture(F&& f) {
+  return Runtime::instance().call_outside_capture([&] {
+    f();
+    return cudaSuccess;
+  });
+}
 Runtime& runtime() { return Runtime::instance(); }
 }  // namespace
 
@@ -245,6 +312,18 @@ const char* CUDARTAPI cudaGetErrorName(cudaError_t error) {
       return "cudaErrorNotReady";
     case cudaErrorLaunchFailure:
       return "cudaErrorLaunchFailure";
+    case cudaErrorIllegalState:
+      return "cudaErrorIllegalState";
+    case cudaErrorStreamCaptureUnsupported:
+      return "cudaErrorStreamCaptureUnsupported";
+    case cudaErrorStreamCaptureInvalidated:
+      return "cudaErrorStreamCaptureInvalidated";
+    case cudaErrorStreamCaptureUnjoined:
+      return "cudaErrorStreamCaptureUnjoined";
+    case cudaErrorCapturedEvent:
+      return "cudaErrorCapturedEvent";
+    case cudaErrorStreamCaptureIsolation:
+      return "cudaErrorStreamCaptureIsolation";
     default:
       return "an error that the emulator does not make";
   }
@@ -252,7 +331,7 @@ const char* CUDARTAPI cudaGetErrorName(cudaError_t error) {
 const char* CUDARTAPI cudaGetErrorString(cudaError_t error) { return cudaGetErrorName(error); }
 
 cudaError_t CUDARTAPI cudaMalloc(void** pointer, size_t bytes) {
-  return call([=] {
+  return runtime().call_outside_capture([=] {
     auto& memory = tenrec::simt::DeviceMemory::instance();
     if (memory.bytes() + bytes > tenrec::simt::memory_limit) return cudaErrorMemoryAllocation;
     *pointer = memory.allocate(bytes);
@@ -260,7 +339,7 @@ cudaError_t CUDARTAPI cudaMalloc(void** pointer, size_t bytes) {
   });
 }
 cudaError_t CUDARTAPI cudaFree(void* pointer) {
-  return perform([=] {
+  return perform_outside_capture([=] {
     runtime().drain_all();
     tenrec::simt::deallocate(pointer);
   });
@@ -270,7 +349,7 @@ cudaError_t CUDARTAPI cudaFreeAsync(void* pointer, cudaStream_t stream) {
   return perform([=] { runtime().enqueue(stream, {[=] { tenrec::simt::deallocate(pointer); }, {}}); });
 }
 cudaError_t CUDARTAPI cudaMallocHost(void** pointer, size_t bytes) {
-  return call([=] {
+  return runtime().call_outside_capture([=] {
     *pointer = std::malloc(bytes ? bytes : 1);
     if (!*pointer) return cudaErrorMemoryAllocation;
     runtime().pinned[*pointer] = bytes;
@@ -278,7 +357,7 @@ cudaError_t CUDARTAPI cudaMallocHost(void** pointer, size_t bytes) {
   });
 }
 cudaError_t CUDARTAPI cudaFreeHost(void* pointer) {
-  return perform([=] {
+  return perform_outside_capture([=] {
     runtime().drain_all();
     runtime().pinned.erase(pointer);
     std::free(pointer);
@@ -292,7 +371,7 @@ cudaError_t CUDARTAPI cudaMemGetInfo(size_t* free, size_t* total) {
 }
 
 cudaError_t CUDARTAPI cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind kind) {
-  return perform([=] {
+  return perform_outside_capture([=] {
     runtime().drain_all();
     tenrec::simt::copy(to, from, bytes, kind);
   });
@@ -301,6 +380,8 @@ cudaError_t CUDARTAPI cudaMemcpyAsync(void* to, const void* from, size_t bytes, 
                                       cudaStream_t stream) {
   using tenrec::simt::copy;
   return perform([=] {
+    if (stream && stream->capture)  // the host's bytes are those that are there when the graph runs
+      return runtime().enqueue(stream, {[=] { copy(to, from, bytes, kind); }, {}});
     const bool reads_host = !tenrec::simt::on_device(from), writes_host = !tenrec::simt::on_device(to);
     if (reads_host && !runtime().is_pinned(from)) {  // staged: the host may write again at once
       const auto* bytes_now = static_cast<const char*>(from);
@@ -334,13 +415,15 @@ cudaError_t CUDARTAPI cudaStreamDestroy(cudaStream_t stream) {
   return perform([=] { runtime().remove_stream(stream); });
 }
 cudaError_t CUDARTAPI cudaStreamSynchronize(cudaStream_t stream) {
-  return perform([=] { stream ? runtime().drain([=] { return stream->queue.empty(); }) : runtime().drain_all(); });
+  return perform_outside_capture(
+      [=] { stream ? runtime().drain([=] { return stream->queue.empty(); }) : runtime().drain_all(); });
 }
 cudaError_t CUDARTAPI cudaStreamQuery(cudaStream_t stream) {
-  return call([=] { return !stream || stream->queue.empty() ? cudaSuccess : cudaErrorNotReady; });
+  return runtime().call_outside_capture(
+      [=] { return !stream || stream->queue.empty() ? cudaSuccess : cudaErrorNotReady; });
 }
 cudaError_t CUDARTAPI cudaDeviceSynchronize() {
-  return perform([] { runtime().drain_all(); });
+  return perform_outside_capture([] { runtime().drain_all(); });
 }
 cudaError_t CUDARTAPI cudaLaunchHostFunc(cudaStream_t stream, cudaHostFn_t function, void* data) {
   return perform([=] { runtime().enqueue(stream, {[=] { function(data); }, {}}); });
@@ -355,6 +438,11 @@ cudaError_t CUDARTAPI cudaEventDestroy(cudaEvent_t event) {
 }
 cudaError_t CUDARTAPI cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   return perform([=] {
+    event->capture = stream ? stream->capture : nullptr;
+    if (event->capture) {
+      event->nodes = stream->last;
+      return;
+    }
     const std::shared_ptr<Record> record = event->record;
     const uint64_t number = ++record->asked;
     const auto reach = [=] {
@@ -365,20 +453,23 @@ cudaError_t CUDARTAPI cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   });
 }
 cudaError_t CUDARTAPI cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
-  return perform([=] {
+  return call([=] {
+    if (event->capture || (stream && stream->capture)) return runtime().wait_captured(stream, event);
     const std::shared_ptr<Record> record = event->record;
     const auto reached = [record, number = record->asked] { return record->done >= number; };
     if (stream)
       runtime().enqueue(stream, {[] {}, reached});
     else
       runtime().drain(reached);
+    return cudaSuccess;
   });
 }
 cudaError_t CUDARTAPI cudaEventSynchronize(cudaEvent_t event) {
-  return perform([=] { runtime().drain([=] { return event->record->done >= event->record->asked; }); });
+  return perform_outside_capture([=] { runtime().drain([=] { return event->record->done >= event->record->asked; }); });
 }
 cudaError_t CUDARTAPI cudaEventQuery(cudaEvent_t event) {
-  return call([=] { return event->record->done >= event->record->asked ? cudaSuccess : cudaErrorNotReady; });
+  return runtime().call_outside_capture(
+      [=] { return event->record->done >= event->record->asked ? cudaSuccess : cudaErrorNotReady; });
 }
 cudaError_t CUDARTAPI cudaEventElapsedTime(float* milliseconds, cudaEvent_t start, cudaEvent_t end) {
   return call([=] {
@@ -388,6 +479,35 @@ cudaError_t CUDARTAPI cudaEventElapsedTime(float* milliseconds, cudaEvent_t star
     *milliseconds = std::chrono::duration<float, std::milli>(b.when - a.when).count();
     return cudaSuccess;
   });
+}
+
+cudaError_t CUDARTAPI cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
+  return call([=] { return runtime().begin_capture(stream); });
+}
+cudaError_t CUDARTAPI cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
+  return call([=] { return runtime().end_capture(stream, graph); });
+}
+cudaError_t CUDARTAPI cudaGraphDestroy(cudaGraph_t graph) {
+  delete graph;
+  return cudaSuccess;
+}
+cudaError_t CUDARTAPI cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph, unsigned long long) {
+  return perform([=] { *exec = new CUgraphExec_st{std::make_shared<const CUgraph_st>(*graph)}; });
+}
+cudaError_t CUDARTAPI cudaGraphExecDestroy(cudaGraphExec_t exec) {
+  delete exec;  // what was launched goes on
+  return cudaSuccess;
+}
+cudaError_t CUDARTAPI cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream) {
+  return runtime().call_outside_capture([=] {
+    runtime().launch_graph(exec->graph, stream);
+    return cudaSuccess;
+  });
+}
+cudaError_t CUDARTAPI cudaGraphGetNodes(cudaGraph_t graph, cudaGraphNode_t* nodes, size_t* count) {
+  if (nodes) return cudaErrorNotSupported;
+  *count = graph->nodes.size();
+  return cudaSuccess;
 }
 
 }  // extern "C"
