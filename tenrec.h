@@ -2,6 +2,7 @@
 #pragma once
 
 #include "tenrec/autograd/anomaly.h"
+#include "tenrec/autograd/autocast.h"
 #include "tenrec/autograd/backward.h"
 #include "tenrec/autograd/capture.h"
 #include "tenrec/autograd/checkpoint.h"
@@ -45,6 +46,7 @@
 #include "tenrec/nn/summary.h"
 #include "tenrec/optim/adam.h"
 #include "tenrec/optim/clip.h"
+#include "tenrec/optim/grad_scaler.h"
 #include "tenrec/optim/optimizer.h"
 #include "tenrec/optim/schedule.h"
 #include "tenrec/optim/sgd.h"

@@ -43,6 +43,7 @@ std::vector<Tensor> CheckpointFrame::forward() {
 }
 
 void CheckpointFrame::adopt(Node& node) {
+  if (node.saved_count == 0) return;  // nothing to promise, so no reason to keep the inputs for it
   if (filling_) {
     for (uint16_t i = 0; i < node.saved_count; ++i, ++next_) {
       if (next_ >= promises_.size())
@@ -106,6 +107,7 @@ void CheckpointFrame::recompute() {
   filling_ = true;
   try {
     const EnableGrad recording;
+    const Autocast mode(autocast_dtype_, autocast_);
     const FrameScope scope(this);
     fn_(inputs_);
   } catch (...) {

@@ -7,13 +7,14 @@
 #include <mutex>
 #include <vector>
 
+#include "tenrec/autograd/autocast.h"
 #include "tenrec/core/tensor.h"
 
 namespace tenrec {
 
 // Runs fn(inputs) and records it as usual, except that the nodes keep a promise instead of their saved tensors. The
-// first one that backward reads runs fn again, with the random offset and grad mode of the first time, and fills them
-// all. So parameters that fn captures get their gradients, and create_graph and nesting work.
+// first one that backward reads runs fn again, with the random offset, autocast and grad mode of the first time, and
+// fills them all. So parameters that fn captures get their gradients, and create_graph and nesting work.
 // `fn` must compute the same ops each time; AutogradError if it does not, or if an input was changed in place since.
 std::vector<Tensor> checkpoint(std::function<std::vector<Tensor>(const std::vector<Tensor>&)> fn,
                                const std::vector<Tensor>& inputs);
@@ -52,6 +53,8 @@ class CheckpointFrame {
   std::vector<Promise> promises_;
   CheckpointFrame* outer_ = nullptr;  // the checkpoint that this one stands in
   uint64_t random_seed_ = 0, random_offset_ = 0;
+  bool autocast_ = is_autocast_enabled();
+  DType autocast_dtype_ = autocast_dtype();
   uint32_t next_ = 0;
   bool filling_ = false, detach_ = false;
   uint32_t refs_ = 1;

@@ -5,6 +5,7 @@
 #include <unordered_set>
 
 #include "tenrec/autograd/anomaly.h"
+#include "tenrec/autograd/autocast.h"
 #include "tenrec/autograd/backward.h"
 #include "tenrec/autograd/hooks.h"
 #include "tenrec/autograd/leaf.h"
@@ -147,6 +148,7 @@ class Pass {
 
   std::vector<Tensor> run(std::span<const Tensor> losses, std::span<const Tensor> cotangents) {
     const GradMode mode(create_graph_);
+    const Autocast off(false);
     if (!accumulate_) find_needed(losses);
     for (size_t i = 0; i < losses.size(); ++i) send(edge_of(losses[i]), cotangents[i]);
     while (!queue_.empty()) step();

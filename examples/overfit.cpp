@@ -75,7 +75,7 @@ int main(int argc, char** argv) {
   app.add_option("--picture", picture, "PNG of the curves");
   return examples::run_app(app, argc, argv, [&] {
     examples::apply(flags);
-    examples::refuse_flags(app, {"--resume", "--save", "--steps", "--batch-size", "--download"});
+    examples::refuse_flags(app, {"--resume", "--save", "--steps", "--batch-size", "--download", "--dtype"});
     if (!picture.empty()) examples::check_writable(picture);
     const int64_t epochs = flags.epochs > 0 ? flags.epochs : 300;
     const double lr = flags.lr > 0 ? flags.lr : 2e-3;
@@ -116,6 +116,7 @@ int main(int argc, char** argv) {
                             {"model", "mlp"},
                             {"data", flags.data.empty() ? "digits" : "mnist"},
                             {"device", flags.device},
+                            {"dtype", flags.dtype},
                             {"threads", num_threads()},
                             {"seed", flags.seed},
                             {"epochs", epochs},

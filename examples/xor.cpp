@@ -15,7 +15,8 @@ int main(int argc, char** argv) {
   app.add_option("--picture", picture, "PNG of the decision boundary");
   return examples::run_app(app, argc, argv, [&] {
     examples::apply(flags);
-    examples::refuse_flags(app, {"--data", "--download", "--batch-size"});  // the four points are all there is
+    // The four points are all there is; nothing is gained on them by fewer digits.
+    examples::refuse_flags(app, {"--data", "--download", "--batch-size", "--dtype"});
     if (!picture.empty()) examples::check_writable(picture);
     // A step sees all four points: it is an epoch too.
     const int64_t steps = flags.steps > 0 ? flags.steps : flags.epochs > 0 ? flags.epochs : 2000;
@@ -64,6 +65,7 @@ int main(int argc, char** argv) {
                             {"model", "mlp"},
                             {"data", "xor"},
                             {"device", flags.device},
+                            {"dtype", flags.dtype},
                             {"threads", num_threads()},
                             {"seed", flags.seed},
                             {"epochs", steps},

@@ -28,6 +28,12 @@ void Optimizer::zero_grad() {
   for (Slot& slot : slots_) slot.param.set_grad({});
 }
 
+std::vector<Tensor> Optimizer::parameters() const {
+  std::vector<Tensor> all;
+  for (const Slot& slot : slots_) all.push_back(slot.param);
+  return all;
+}
+
 void Optimizer::add_parameters(const std::vector<Tensor>& params, size_t group) {
   std::unordered_set<const void*> known;
   for (const Slot& slot : slots_) known.insert(slot.param.raw());

@@ -33,6 +33,8 @@ class Optimizer {
   Tensor step(const std::function<Tensor()>& closure);
   void zero_grad();
 
+  // Of all groups, in the order in which they were added.
+  std::vector<Tensor> parameters() const;
   virtual size_t group_count() const = 0;
   virtual double lr(size_t group = 0) const = 0;
   virtual void set_lr(double lr, size_t group = 0) = 0;

@@ -155,8 +155,9 @@ void expect_one_line_error(const TempFolder& folder, const std::string& name, co
 
 // What the last line of a program that trains must hold, and that it makes sense.
 void expect_report(const json& report, const std::string& example, const std::string& data) {
-  for (const char* key : {"example", "model", "data", "device", "threads", "seed", "epochs", "steps", "train_loss",
-                          "test_accuracy", "seconds", "samples_per_second", "peak_rss_mb", "weights_sha256"})
+  for (const char* key :
+       {"example", "model", "data", "device", "dtype", "threads", "seed", "epochs", "steps", "train_loss",
+        "test_accuracy", "seconds", "samples_per_second", "peak_rss_mb", "weights_sha256"})
     EXPECT_TRUE(report.contains(key)) << example << " reports no " << key << ": " << report;
   EXPECT_EQ(report.value("example", ""), example);
   EXPECT_EQ(report.value("data", ""), data);
@@ -305,6 +306,33 @@ TEST_F(Examples, ResumedRunEndsAsAnUninterruptedOne) {
   }
 }
 
+TEST_F(Examples, MixedPrecision) {
+  const json single = succeed(folder_, "mnist", tiny({"--epochs", "3"}, "lenet")).result();
+  EXPECT_EQ(single.value("dtype", ""), "f32");
+  for (const char* dtype : {"bf16", "f16"}) {
+    SCOPED_TRACE(dtype);
+    const auto run_with = [&](Arguments more) {
+      more.insert(more.end(), {"--epochs", "3", "--dtype", dtype});
+      return succeed(folder_, "mnist", tiny(more, "lenet")).result();
+    };
+    const json whole = run_with({});
+    expect_report(whole, "mnist", "mnist");
+    EXPECT_EQ(whole.value("dtype", ""), dtype);
+    EXPECT_NE(whole["weights_sha256"], single["weights_sha256"]);
+    EXPECT_NEAR(whole.value("train_loss", 9.0), single.value("train_loss", 0.0), 0.1);
+    // The state has the loss scale of f16, which sinks in the first steps.
+    const std::string state = concat(dtype, ".state");
+    run_with({"--steps", "7", "--save", state});
+    const json end = run_with({"--resume", state, "--threads", "3"});
+    EXPECT_EQ(end["weights_sha256"], whole["weights_sha256"]);
+    EXPECT_EQ(end["train_loss"], whole["train_loss"]);
+    EXPECT_EQ(end["test_accuracy"], whole["test_accuracy"]);
+    expect_one_line_error(folder_, "mnist", tiny({"--resume", state}, "lenet"), {state, concat("mnist lenet ", dtype)});
+  }
+  for (const char* name : {"xor", "overfit"})
+    expect_one_line_error(folder_, name, {"--dtype", "bf16"}, {"--dtype", "means nothing"});
+}
+
 // Sends `number` after the first line about an epoch.
 Conditions interrupt_with(int number) {
   return {.watch = [number, sent = false](pid_t pid, const std::string& out) mutable {
@@ -433,8 +461,12 @@ TEST_F(Examples, DownloadWithoutANetworkIsOneLine) {
 }
 
 TEST_F(Examples, BadFlagsAreRefused) {
-  for (const Arguments& arguments : std::initializer_list<Arguments>{
-           {"--model", "vgg"}, {"--epochs", "0"}, {"--lr", "-1"}, {"--threads", "0"}, {"--no-such-flag"}}) {
+  for (const Arguments& arguments : std::initializer_list<Arguments>{{"--model", "vgg"},
+                                                                     {"--epochs", "0"},
+                                                                     {"--lr", "-1"},
+                                                                     {"--threads", "0"},
+                                                                     {"--dtype", "f64"},
+                                                                     {"--no-such-flag"}}) {
     const Outcome outcome = run(folder_, "mnist", arguments);
     EXPECT_GT(outcome.status, 0) << arguments[0];
     EXPECT_CONTAINS(outcome.err, arguments[0]);

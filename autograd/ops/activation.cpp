@@ -1,5 +1,6 @@
 #include "tenrec/autograd/ops/activation.h"
 
+#include "tenrec/autograd/autocast.h"
 #include "tenrec/autograd/ops/compare.h"
 #include "tenrec/autograd/ops/elementwise.h"
 #include "tenrec/autograd/ops/elementwise_impl.h"
@@ -27,6 +28,8 @@ Tensor leaky_relu(const Tensor& x, double negative_slope) {
                 piecewise_rule("leaky_relu_grad", kernels::LeakyReluGrad{negative_slope}));
 }
 Tensor prelu(const Tensor& x, const Tensor& weight) {
+  if (is_autocast_enabled()) [[unlikely]]
+    return detail::autocast_low(prelu, x, weight);
   const int64_t channels = x.ndim() >= 2 ? x.shape()[1] : x.numel(), n = weight.numel();
   if (weight.ndim() > 1 || (n != 1 && n != channels))
     fail<ShapeError>("prelu: expected a weight of one element or of shape [", channels, "] for x of shape ", x.shape(),
@@ -127,6 +130,8 @@ Tensor mish(const Tensor& x) {
 }
 
 Tensor softplus(const Tensor& x, double beta, double threshold) {
+  if (is_autocast_enabled()) [[unlikely]]
+    return detail::autocast_f32(softplus, x, beta, threshold);
   if (beta == 0) fail<ValueError>("softplus: beta must not be 0");
   return record("softplus", {x}, map("softplus", kernels::Softplus{beta, threshold}, x), save_inputs,
                 slope_rule("softplus_grad", kernels::SoftplusGrad{beta, threshold}, [=](In v) {

@@ -1,5 +1,6 @@
 #include "tenrec/autograd/ops/conv.h"
 
+#include "tenrec/autograd/autocast.h"
 #include "tenrec/autograd/ops/creation.h"
 #include "tenrec/autograd/ops/elementwise_impl.h"
 #include "tenrec/autograd/ops/reduce.h"
@@ -50,6 +51,8 @@ void check_cotangent(const char* op, const Tensor& dy, const kernels::ConvShape&
 }  // namespace
 
 Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const Conv2dParams& p) {
+  if (is_autocast_enabled()) [[unlikely]]
+    return detail::autocast_low(conv2d, x, weight, bias, p);
   if (x.ndim() == 3) return squeeze(conv2d(unsqueeze(x, 0), weight, bias, p), 0);
   const kernels::ConvShape s = check("conv2d", x.shape(), weight.shape(), p);
   check_types("conv2d", x, weight);
@@ -78,6 +81,8 @@ Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const C
 }
 
 Tensor conv2d_input_grad(const Tensor& dy, const Tensor& weight, const Shape& x_shape, const Conv2dParams& p) {
+  if (is_autocast_enabled()) [[unlikely]]
+    return detail::autocast_low(conv2d_input_grad, dy, weight, x_shape, p);
   const kernels::ConvShape s = check("conv2d_input_grad", x_shape, weight.shape(), p);
   check_types("conv2d_input_grad", dy, weight);
   check_cotangent("conv2d_input_grad", dy, s);
@@ -95,6 +100,8 @@ Tensor conv2d_input_grad(const Tensor& dy, const Tensor& weight, const Shape& x_
 }
 
 Tensor conv2d_weight_grad(const Tensor& x, const Tensor& dy, const Shape& weight_shape, const Conv2dParams& p) {
+  if (is_autocast_enabled()) [[unlikely]]
+    return detail::autocast_low(conv2d_weight_grad, x, dy, weight_shape, p);
   const kernels::ConvShape s = check("conv2d_weight_grad", x.shape(), weight_shape, p);
   check_types("conv2d_weight_grad", x, dy);
   check_cotangent("conv2d_weight_grad", dy, s);
@@ -112,6 +119,8 @@ Tensor conv2d_weight_grad(const Tensor& x, const Tensor& dy, const Shape& weight
 }
 
 Tensor conv1d(const Tensor& x, const Tensor& weight, const Tensor& bias, const Conv1dParams& p) {
+  if (is_autocast_enabled()) [[unlikely]]
+    return detail::autocast_low(conv1d, x, weight, bias, p);
   if (x.ndim() == 2) return squeeze(conv1d(unsqueeze(x, 0), weight, bias, p), 0);
   if (x.ndim() != 3 || weight.ndim() != 3)
     fail<ShapeError>("conv1d: expected an input [n, c, l] and a weight [out, in / groups, k], got ", x.shape(), " and ",

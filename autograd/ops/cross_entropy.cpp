@@ -1,3 +1,4 @@
+#include "tenrec/autograd/autocast.h"
 #include "tenrec/autograd/ops/compare.h"
 #include "tenrec/autograd/ops/creation.h"
 #include "tenrec/autograd/ops/elementwise.h"
@@ -161,6 +162,8 @@ Tensor probability_loss(const Tensor& logits, const Tensor& target, const CrossE
 }  // namespace
 
 Tensor cross_entropy(const Tensor& logits, const Tensor& target, const CrossEntropyOptions& options) {
+  if (is_autocast_enabled()) [[unlikely]]
+    return detail::autocast_f32(cross_entropy, logits, target, options);
   if (!(options.label_smoothing >= 0 && options.label_smoothing <= 1))
     fail<ValueError>("cross_entropy: label_smoothing must be between 0 and 1, got ", options.label_smoothing);
   if (is_floating(target.dtype())) return probability_loss(logits, target, options);
@@ -168,6 +171,8 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& target, const CrossEntr
 }
 
 Tensor nll_loss(const Tensor& input, const Tensor& target, const NllOptions& options) {
+  if (is_autocast_enabled()) [[unlikely]]
+    return detail::autocast_f32(nll_loss, input, target, options);
   return index_loss("nll_loss", false, input, target,
                     {.weight = options.weight, .ignore_index = options.ignore_index, .reduction = options.reduction});
 }

@@ -1,5 +1,6 @@
 #include "tenrec/autograd/ops/cumulative.h"
 
+#include "tenrec/autograd/autocast.h"
 #include "tenrec/autograd/ops/creation.h"
 #include "tenrec/autograd/ops/elementwise.h"
 #include "tenrec/autograd/ops/index.h"
@@ -30,6 +31,8 @@ Tensor scan_by_doubling(Tensor y, int64_t dim, Op op) {
 }  // namespace
 
 Tensor cumsum(const Tensor& x, int64_t dim, bool reverse) {
+  if (is_autocast_enabled()) [[unlikely]]
+    return detail::autocast_f32(cumsum, x, dim, reverse);
   dim = check_dim("cumsum", x.shape(), dim);
   Tensor y = empty_scan(x, summed(x.dtype()));
   dispatch("cumsum", x.device(), [&](auto device) { kernels::cumsum(device, view(x), view(y), dim, reverse); });
@@ -38,6 +41,8 @@ Tensor cumsum(const Tensor& x, int64_t dim, bool reverse) {
 }
 
 Tensor cumprod(const Tensor& x, int64_t dim) {
+  if (is_autocast_enabled()) [[unlikely]]
+    return detail::autocast_f32(cumprod, x, dim);
   dim = check_dim("cumprod", x.shape(), dim);
   Tensor y = empty_scan(x, summed(x.dtype()));
   dispatch("cumprod", x.device(), [&](auto device) { kernels::cumprod(device, view(x), view(y), dim); });

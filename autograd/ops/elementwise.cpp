@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "tenrec/autograd/autocast.h"
 #include "tenrec/autograd/ops/compare.h"
 #include "tenrec/autograd/ops/creation.h"
 #include "tenrec/autograd/ops/elementwise_impl.h"
@@ -105,6 +106,8 @@ Tensor div(const Tensor& a, Scalar b) {
                 [b](const Saved&, const Tensor& dy, Needs) { return Grads{dy / b}; });
 }
 Tensor div(Scalar a, const Tensor& b) {
+  if (is_autocast_enabled()) [[unlikely]]
+    return detail::autocast_f32([a](const Tensor& x) { return div(a, x); }, b);
   return record("div", {b}, map_bound<BindLeft<kernels::Div>>("div", b, a), save_both,
                 [](const Saved& s, const Tensor& dy, Needs) { return Grads{-(dy / s.input() * s.output())}; });
 }
@@ -157,6 +160,8 @@ Tensor power_times_log(const Tensor& y, const Tensor& a, const Tensor& b) {
 }  // namespace
 
 Tensor pow(const Tensor& a, const Tensor& b) {
+  if (is_autocast_enabled()) [[unlikely]]
+    return detail::autocast_f32([](const Tensor& x, const Tensor& y) { return pow(x, y); }, a, b);
   return record("pow", {a, b}, zip("pow", kernels::Pow(), a, b), save_both,
                 [](const Saved& s, const Tensor& dy, Needs needs) {
                   const Tensor u = s.input(0), v = s.input(1);
@@ -166,6 +171,8 @@ Tensor pow(const Tensor& a, const Tensor& b) {
 }
 
 Tensor pow(const Tensor& a, Scalar b) {
+  if (is_autocast_enabled()) [[unlikely]]
+    return detail::autocast_f32([b](const Tensor& x) { return pow(x, b); }, a);
   if (b.value == 1) return clone(b.floating && !is_floating(a.dtype()) ? a.to(f32) : a);
   if (b.value == 2 && (is_floating(a.dtype()) || (!b.floating && a.dtype() != boolean))) return square(a);
   if (b.value == 0.5) return sqrt(a);
@@ -181,6 +188,8 @@ Tensor pow(const Tensor& a, Scalar b) {
 }
 
 Tensor pow(Scalar a, const Tensor& b) {
+  if (is_autocast_enabled()) [[unlikely]]
+    return detail::autocast_f32([a](const Tensor& x) { return pow(a, x); }, b);
   return record("pow", {b}, map_bound<BindLeft<kernels::Pow>>("pow", b, a), save_both,
                 [a](const Saved& s, const Tensor& dy, Needs) {
                   if (a.value != 0) return Grads{dy * (s.output() * std::log(a.value))};

@@ -1,5 +1,6 @@
 #include "tenrec/autograd/ops/loss.h"
 
+#include "tenrec/autograd/autocast.h"
 #include "tenrec/autograd/ops/activation.h"
 #include "tenrec/autograd/ops/compare.h"
 #include "tenrec/autograd/ops/elementwise.h"
@@ -93,16 +94,22 @@ Tensor smooth(const Tensor& d, double bound, double factor, double slope) {
 }  // namespace
 
 Tensor mse_loss(const Tensor& input, const Tensor& target, Reduction reduction) {
+  if (is_autocast_enabled()) [[unlikely]]
+    return detail::autocast_f32(mse_loss, input, target, reduction);
   return pair_loss("mse_loss", PairLoss::squared, 0, input, target, reduction, true,
                    [](const Tensor& a, const Tensor& b) { return square(a - b); });
 }
 
 Tensor l1_loss(const Tensor& input, const Tensor& target, Reduction reduction) {
+  if (is_autocast_enabled()) [[unlikely]]
+    return detail::autocast_f32(l1_loss, input, target, reduction);
   return pair_loss("l1_loss", PairLoss::absolute, 0, input, target, reduction, true,
                    [](const Tensor& a, const Tensor& b) { return abs(a - b); });
 }
 
 Tensor smooth_l1_loss(const Tensor& input, const Tensor& target, Reduction reduction, double beta) {
+  if (is_autocast_enabled()) [[unlikely]]
+    return detail::autocast_f32(smooth_l1_loss, input, target, reduction, beta);
   if (!(beta >= 0)) fail<ValueError>("smooth_l1_loss: beta must not be negative, got ", beta);
   if (beta == 0) return l1_loss(input, target, reduction);
   return pair_loss("smooth_l1_loss", PairLoss::smooth_l1, beta, input, target, reduction, true,
@@ -110,12 +117,16 @@ Tensor smooth_l1_loss(const Tensor& input, const Tensor& target, Reduction reduc
 }
 
 Tensor huber_loss(const Tensor& input, const Tensor& target, Reduction reduction, double delta) {
+  if (is_autocast_enabled()) [[unlikely]]
+    return detail::autocast_f32(huber_loss, input, target, reduction, delta);
   if (!(delta > 0)) fail<ValueError>("huber_loss: delta must be positive, got ", delta);
   return pair_loss("huber_loss", PairLoss::huber, delta, input, target, reduction, true,
                    [delta](const Tensor& a, const Tensor& b) { return smooth(a - b, delta, 0.5, delta); });
 }
 
 Tensor binary_cross_entropy(const Tensor& input, const Tensor& target, const BceOptions& options) {
+  if (is_autocast_enabled()) [[unlikely]]
+    return detail::autocast_f32(binary_cross_entropy, input, target, options);
   check_same_shape("binary_cross_entropy", input, target);
   const auto each = [](const Tensor& p, const Tensor& t) {
     return (t - 1) * clamp_min(log1p(-p), -100) - t * clamp_min(log(p), -100);
@@ -129,6 +140,8 @@ Tensor binary_cross_entropy(const Tensor& input, const Tensor& target, const Bce
 
 Tensor binary_cross_entropy_with_logits(const Tensor& input, const Tensor& target,
                                         const BceWithLogitsOptions& options) {
+  if (is_autocast_enabled()) [[unlikely]]
+    return detail::autocast_f32(binary_cross_entropy_with_logits, input, target, options);
   const char* name = "binary_cross_entropy_with_logits";
   check_same_shape(name, input, target);
   const auto each = [](const Tensor& x, const Tensor& t) { return (1 - t) * x - logsigmoid(x); };
@@ -145,6 +158,8 @@ Tensor binary_cross_entropy_with_logits(const Tensor& input, const Tensor& targe
 }
 
 Tensor kl_div(const Tensor& input, const Tensor& target, const KlDivOptions& options) {
+  if (is_autocast_enabled()) [[unlikely]]
+    return detail::autocast_f32(kl_div, input, target, options);
   const bool log_target = options.log_target;
   return pair_loss(
       "kl_div", log_target ? PairLoss::kl_log : PairLoss::kl, 0, input, target, options.reduction, false,

@@ -1,5 +1,6 @@
 #include "tenrec/autograd/ops/matmul.h"
 
+#include "tenrec/autograd/autocast.h"
 #include "tenrec/autograd/ops/creation.h"
 #include "tenrec/autograd/ops/elementwise.h"
 #include "tenrec/autograd/ops/elementwise_impl.h"
@@ -128,6 +129,8 @@ void check_arithmetic(const char* op, const Tensor& x) {
 }  // namespace
 
 Tensor matmul(const Tensor& left, const Tensor& right) {
+  if (is_autocast_enabled()) [[unlikely]]
+    return detail::autocast_low(matmul, left, right);
   if (left.ndim() == 0 || right.ndim() == 0)
     fail<ShapeError>("matmul: needs at least one dimension in each operand, got ", left.shape(), " and ",
                      right.shape());
@@ -148,6 +151,8 @@ Tensor matmul(const Tensor& left, const Tensor& right) {
 }
 
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+  if (is_autocast_enabled()) [[unlikely]]
+    return detail::autocast_low(linear, x, weight, bias);
   if (x.ndim() < 1 || weight.ndim() != 2 || x.size(-1) != weight.shape()[1])
     fail<ShapeError>("linear: an input of shape ", x.shape(), " does not fit a weight of shape ", weight.shape(),
                      " [out, in]: the last size of the input must equal in");

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <limits>
 
+#include "tenrec/autograd/autocast.h"
 #include "tenrec/autograd/ops/compare.h"
 #include "tenrec/autograd/ops/creation.h"
 #include "tenrec/autograd/ops/elementwise.h"
@@ -83,9 +84,10 @@ Tensor from_rows(const Tensor& rows, const Shape& shape, const ReducedShape& to)
 
 Tensor sum(const Tensor& x, const ReduceOptions& options) {
   const ReducedShape to("sum", x.shape(), options.dim, options.keepdim);
-  return record("sum", {x}, run("sum", ReduceOp::sum, x, to, summed(x.dtype())), save_none,
-                [kept = to.kept, from = x.shape()](const Saved&, const Tensor& dy, Needs) {
-                  return Grads{expand(reshape(dy, kept), from)};
+  const DType dtype = detail::autocast_result(summed(x.dtype()));
+  return record("sum", {x}, run("sum", ReduceOp::sum, x, to, dtype), save_none,
+                [kept = to.kept, from = x.shape(), dtype = x.dtype()](const Saved&, const Tensor& dy, Needs) {
+                  return Grads{expand(reshape(dy.to(dtype), kept), from)};
                 });
 }
 
@@ -144,6 +146,8 @@ Tensor product_tree(Tensor x) {
 }  // namespace
 
 Tensor prod(const Tensor& x, const ReduceOptions& options) {
+  if (is_autocast_enabled()) [[unlikely]]
+    return detail::autocast_f32(prod, x, options);
   const ReducedShape to("prod", x.shape(), options.dim, options.keepdim);
   Tensor y = run("prod", ReduceOp::prod, x, to, summed(x.dtype()));
   const auto fused = [to](const Saved& s, const Cotangents& dys, Needs) {
@@ -217,6 +221,8 @@ Tensor norm_grad(const Tensor& x, const Tensor& y, const Tensor& dy, double p, c
 }  // namespace
 
 Tensor norm(const Tensor& x, double p, const ReduceOptions& options) {
+  if (is_autocast_enabled()) [[unlikely]]
+    return detail::autocast_f32(norm, x, p, options);
   check_floating("norm", x);
   const ReducedShape to("norm", x.shape(), options.dim, options.keepdim);
   Tensor y;

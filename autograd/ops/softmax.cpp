@@ -1,5 +1,6 @@
 #include "tenrec/autograd/ops/softmax.h"
 
+#include "tenrec/autograd/autocast.h"
 #include "tenrec/autograd/ops/elementwise.h"
 #include "tenrec/autograd/ops/reduce_impl.h"
 #include "tenrec/autograd/ops/shape.h"
@@ -31,6 +32,8 @@ Tensor grad_kernel(const Tensor& y, const Tensor& dy, int64_t dim, bool log) {
 }  // namespace
 
 Tensor softmax(const Tensor& x, int64_t dim) {
+  if (is_autocast_enabled()) [[unlikely]]
+    return detail::autocast_f32(softmax, x, dim);
   dim = check_dim("softmax", x.shape(), dim);
   return record("softmax", {x}, run("softmax", x, dim, false), save_output,
                 [dim](const Saved& s, const Tensor& dy, Needs) {
@@ -41,6 +44,8 @@ Tensor softmax(const Tensor& x, int64_t dim) {
 }
 
 Tensor log_softmax(const Tensor& x, int64_t dim) {
+  if (is_autocast_enabled()) [[unlikely]]
+    return detail::autocast_f32(log_softmax, x, dim);
   dim = check_dim("log_softmax", x.shape(), dim);
   return record("log_softmax", {x}, run("log_softmax", x, dim, true), save_output,
                 [dim](const Saved& s, const Tensor& dy, Needs) {

@@ -2,6 +2,7 @@
 
 #include <limits>
 
+#include "tenrec/autograd/autocast.h"
 #include "tenrec/autograd/ops/compare.h"
 #include "tenrec/autograd/ops/creation.h"
 #include "tenrec/autograd/ops/elementwise.h"
@@ -23,6 +24,19 @@ template <class F, class Rule>
 Tensor from_output(const char* op, const F& f, const Tensor& x, Rule rule) {
   return record(op, {x}, map(op, f, x), save_output,
                 [rule](const Saved& s, const Tensor& dy, Needs) { return Grads{rule(dy, s.output())}; });
+}
+// The same for functions that autocast computes in f32.
+template <class F, class Rule>
+Tensor wide_from_input(const char* op, const F& f, const Tensor& x, Rule rule) {
+  if (is_autocast_enabled()) [[unlikely]]
+    return from_input(op, f, detail::autocast_input(x, f32), rule);
+  return from_input(op, f, x, rule);
+}
+template <class F, class Rule>
+Tensor wide_from_output(const char* op, const F& f, const Tensor& x, Rule rule) {
+  if (is_autocast_enabled()) [[unlikely]]
+    return from_output(op, f, detail::autocast_input(x, f32), rule);
+  return from_output(op, f, x, rule);
 }
 // A step function: its derivative is 0 wherever it is defined.
 template <class F>
@@ -46,7 +60,7 @@ Tensor abs(const Tensor& x) {
 }
 Tensor sign(const Tensor& x) { return steps("sign", kernels::Sign(), x); }
 Tensor square(const Tensor& x) {
-  return from_input("square", kernels::Square(), x, [](In dy, In v) { return dy * (v * 2); });
+  return wide_from_input("square", kernels::Square(), x, [](In dy, In v) { return dy * (v * 2); });
 }
 Tensor floor(const Tensor& x) { return steps("floor", kernels::Floor(), x); }
 Tensor ceil(const Tensor& x) { return steps("ceil", kernels::Ceil(), x); }
@@ -61,33 +75,33 @@ Tensor sqrt(const Tensor& x) {
   return from_output("sqrt", kernels::Sqrt(), x, [](In dy, In y) { return dy / (y * 2); });
 }
 Tensor rsqrt(const Tensor& x) {
-  return from_output("rsqrt", kernels::Rsqrt(), x, [](In dy, In y) { return dy * (y * y * y * -0.5); });
+  return wide_from_output("rsqrt", kernels::Rsqrt(), x, [](In dy, In y) { return dy * (y * y * y * -0.5); });
 }
 Tensor reciprocal(const Tensor& x) {
-  return from_output("reciprocal", kernels::Reciprocal(), x, [](In dy, In y) { return -(dy * (y * y)); });
+  return wide_from_output("reciprocal", kernels::Reciprocal(), x, [](In dy, In y) { return -(dy * (y * y)); });
 }
 
 // --- exponentials and logarithms ------------------------------------------------------------------------------------
 Tensor exp(const Tensor& x) {
-  return from_output("exp", kernels::Exp(), x, [](In dy, In y) { return dy * y; });
+  return wide_from_output("exp", kernels::Exp(), x, [](In dy, In y) { return dy * y; });
 }
 Tensor exp2(const Tensor& x) {
   return from_output("exp2", kernels::Exp2(), x, [](In dy, In y) { return dy * (y * 0.6931471805599453); });
 }
 Tensor expm1(const Tensor& x) {
-  return from_output("expm1", kernels::Expm1(), x, [](In dy, In y) { return dy * (y + 1); });
+  return wide_from_output("expm1", kernels::Expm1(), x, [](In dy, In y) { return dy * (y + 1); });
 }
 Tensor log(const Tensor& x) {
-  return from_input("log", kernels::Log(), x, [](In dy, In v) { return dy / v; });
+  return wide_from_input("log", kernels::Log(), x, [](In dy, In v) { return dy / v; });
 }
 Tensor log2(const Tensor& x) {
-  return from_input("log2", kernels::Log2(), x, [](In dy, In v) { return dy / (v * 0.6931471805599453); });
+  return wide_from_input("log2", kernels::Log2(), x, [](In dy, In v) { return dy / (v * 0.6931471805599453); });
 }
 Tensor log10(const Tensor& x) {
-  return from_input("log10", kernels::Log10(), x, [](In dy, In v) { return dy / (v * 2.302585092994046); });
+  return wide_from_input("log10", kernels::Log10(), x, [](In dy, In v) { return dy / (v * 2.302585092994046); });
 }
 Tensor log1p(const Tensor& x) {
-  return from_input("log1p", kernels::Log1p(), x, [](In dy, In v) { return dy / (v + 1); });
+  return wide_from_input("log1p", kernels::Log1p(), x, [](In dy, In v) { return dy / (v + 1); });
 }
 
 // --- circular and hyperbolic ----------------------------------------------------------------------------------------
@@ -98,22 +112,22 @@ Tensor cos(const Tensor& x) {
   return from_input("cos", kernels::Cos(), x, [](In dy, In v) { return -(dy * sin(v)); });
 }
 Tensor tan(const Tensor& x) {
-  return from_output("tan", kernels::Tan(), x, [](In dy, In y) { return dy * (y * y + 1); });
+  return wide_from_output("tan", kernels::Tan(), x, [](In dy, In y) { return dy * (y * y + 1); });
 }
 Tensor asin(const Tensor& x) {
-  return from_input("asin", kernels::Asin(), x, [](In dy, In v) { return dy * rsqrt(1 - v * v); });
+  return wide_from_input("asin", kernels::Asin(), x, [](In dy, In v) { return dy * rsqrt(1 - v * v); });
 }
 Tensor acos(const Tensor& x) {
-  return from_input("acos", kernels::Acos(), x, [](In dy, In v) { return -(dy * rsqrt(1 - v * v)); });
+  return wide_from_input("acos", kernels::Acos(), x, [](In dy, In v) { return -(dy * rsqrt(1 - v * v)); });
 }
 Tensor atan(const Tensor& x) {
   return from_input("atan", kernels::Atan(), x, [](In dy, In v) { return dy / (v * v + 1); });
 }
 Tensor sinh(const Tensor& x) {
-  return from_input("sinh", kernels::Sinh(), x, [](In dy, In v) { return dy * cosh(v); });
+  return wide_from_input("sinh", kernels::Sinh(), x, [](In dy, In v) { return dy * cosh(v); });
 }
 Tensor cosh(const Tensor& x) {
-  return from_input("cosh", kernels::Cosh(), x, [](In dy, In v) { return dy * sinh(v); });
+  return wide_from_input("cosh", kernels::Cosh(), x, [](In dy, In v) { return dy * sinh(v); });
 }
 Tensor tanh(const Tensor& x) {
   return record("tanh", {x}, map("tanh", kernels::Tanh(), x), save_output,
@@ -141,8 +155,8 @@ Tensor erfc(const Tensor& x) {
   return from_input("erfc", kernels::Erfc(), x, [](In dy, In v) { return dy * (exp(-(v * v)) * -1.1283791670955126); });
 }
 Tensor erfinv(const Tensor& x) {
-  return from_output("erfinv", kernels::Erfinv(), x,
-                     [](In dy, In y) { return dy * (exp(y * y) * 0.8862269254527580); });
+  return wide_from_output("erfinv", kernels::Erfinv(), x,
+                          [](In dy, In y) { return dy * (exp(y * y) * 0.8862269254527580); });
 }
 Tensor lgamma(const Tensor& x) {
   return from_input("lgamma", kernels::Lgamma(), x, [](In dy, In v) { return dy * digamma(v); });

@@ -33,6 +33,8 @@ void add_common_flags(CLI::App& app, Flags& f) {
   app.add_option("--seed", f.seed, "Of weights, order and dropout");
   app.add_option("--threads", f.threads, "CPU threads; the result does not depend on it")->check(CLI::Range(1, 256));
   app.add_option("--device", f.device, "cpu or cuda");
+  app.add_option("--dtype", f.dtype, "Of products and convolutions; the weights stay f32")
+      ->check(CLI::IsMember({"f32", "bf16", "f16"}));
   app.add_option("--save", f.save, "Write the whole run state here at the end, and on Ctrl-C");
   app.add_option("--resume", f.resume, "Go on from a saved run state");
   app.add_flag("--quiet", f.quiet, "Only the last line");
@@ -45,6 +47,8 @@ void apply(const Flags& flags) {
   zeros({1});  // says what is missing before any work is done
   if (!flags.save.empty()) check_writable(flags.save);
 }
+
+Autocast autocast(const Flags& flags) { return Autocast(flags.dtype == "f16" ? f16 : bf16, flags.dtype != "f32"); }
 
 void check_writable(const std::string& path) { const AtomicFile never_committed(path); }
 

@@ -12,7 +12,7 @@ namespace examples {
 
 // The common flags. 0 or "" means "not given": the example puts in what meets its acceptance line.
 struct Flags {
-  std::string data, device = "cpu", save, resume;
+  std::string data, device = "cpu", dtype = "f32", save, resume;
   bool download = false, quiet = false;
   int64_t epochs = 0, steps = 0, batch_size = 0;
   double lr = 0;
@@ -23,6 +23,8 @@ struct Flags {
 void add_common_flags(CLI::App& app, Flags& flags);
 // Threads, seed and device as the flags say; that --save can be written is tried now, not after the training.
 void apply(const Flags& flags);
+// What --dtype asks for: `const Autocast scope = autocast(flags);` around forward and loss.
+tenrec::Autocast autocast(const Flags& flags);
 // IOError if the file could not be written. Changes nothing.
 void check_writable(const std::string& path);
 // ValueError if one of the flags was given, which this example has no use for.

@@ -55,20 +55,51 @@ class Display {
   double drawn_ = -1;
 };
 
+struct StepResult {
+  Tensor loss, logits;
+};
+
+// One training step: all that happens to the weights for one batch.
+StepResult train_step(const Classifier& run, GradScaler& scaler, const Tensor& input, const Tensor& target) {
+  Tensor logits, loss;
+  {
+    const Autocast scope = autocast(run.flags);
+    logits = run.forward(input);
+    loss = cross_entropy(logits, target);
+  }
+  run.optimizer.zero_grad();
+  backward(scaler.scale(loss));
+  scaler.step(run.optimizer);
+  scaler.update();
+  run.scheduler.step();
+  return {loss.detach(), logits.detach()};
+}
+
+// Example and model, and the precision if it is not f32: what a run state fits.
+std::string kind(const Classifier& run) {
+  return run.example + " " + run.model_name + (run.flags.dtype == "f32" ? "" : " " + run.flags.dtype);
+}
+
 }  // namespace
 
-double evaluate(const Classifier& run) {
+Tensor predict(const Classifier& run, const Tensor& images) {
   const NoGrad off;
+  const Autocast scope = autocast(run.flags);
+  return run.forward(images.to(default_device()));
+}
+
+double evaluate(const Classifier& run) {
   eval(run.model);
   Accuracy accuracy;
-  for (const Example& batch : run.test) accuracy.add(run.forward(batch.input().to(default_device())), batch.target());
+  for (const Example& batch : run.test) accuracy.add(predict(run, batch.input()), batch.target());
   train(run.model);
   return accuracy.value();
 }
 
 nlohmann::ordered_json train_classifier(const Classifier& run) {
   const Flags& flags = run.flags;
-  const Run state{run.example + " " + run.model_name, run.model, run.optimizer, &run.scheduler, &run.train};
+  GradScaler scaler({.enabled = flags.dtype == "f16"});
+  const Run state{kind(run), run.model, run.optimizer, &run.scheduler, &run.train, &scaler};
   Progress progress;
   if (!flags.resume.empty()) progress = load_run(flags.resume, state);
   catch_signals();
@@ -86,18 +117,13 @@ nlohmann::ordered_json train_classifier(const Classifier& run) {
     const std::optional<Example> prepared = run.train.next();
     if (!prepared) continue;
     const Example batch = prepared->to(default_device());
-    const Tensor logits = run.forward(batch.input());
-    const Tensor loss = cross_entropy(logits, batch.target());
-    run.optimizer.zero_grad();
-    backward(loss);
-    run.optimizer.step();
-    run.scheduler.step();
+    const StepResult result = train_step(run, scaler, batch.input(), batch.target());
     ++progress.step;
     const int64_t n = batch.input().size(0);
     seen += n;
-    progress.loss_sum += loss.item<double>() * double(n);
+    progress.loss_sum += result.loss.item<double>() * double(n);
     progress.loss_count += n;
-    running.add(logits.detach(), batch.target());
+    running.add(result.logits, batch.target());
     const double mean = progress.loss_sum / double(progress.loss_count);
     display.step(epoch, progress.loss_count, per_epoch, mean, running.value(), double(seen) / clock.seconds());
     if (progress.loss_count < per_epoch) continue;
@@ -116,13 +142,21 @@ nlohmann::ordered_json train_classifier(const Classifier& run) {
   if (!flags.save.empty()) save_run(flags.save, state, progress);
   if (accuracy < 0 || progress.loss_count > 0) accuracy = evaluate(run);
   const double loss = progress.loss_count > 0 ? progress.loss_sum / double(progress.loss_count) : progress.last_loss;
-  return {{"example", run.example},       {"model", run.model_name},
-          {"data", run.data_name},        {"device", flags.device},
-          {"threads", num_threads()},     {"seed", flags.seed},
-          {"epochs", run.epochs},         {"steps", progress.step},
-          {"train_loss", loss},           {"test_accuracy", 100 * accuracy},
-          {"seconds", seconds},           {"samples_per_second", double(seen) / seconds},
-          {"peak_rss_mb", peak_rss_mb()}, {"weights_sha256", weights_sha256(run.model)}};
+  return {{"example", run.example},
+          {"model", run.model_name},
+          {"data", run.data_name},
+          {"device", flags.device},
+          {"dtype", flags.dtype},
+          {"threads", num_threads()},
+          {"seed", flags.seed},
+          {"epochs", run.epochs},
+          {"steps", progress.step},
+          {"train_loss", loss},
+          {"test_accuracy", 100 * accuracy},
+          {"seconds", seconds},
+          {"samples_per_second", double(seen) / seconds},
+          {"peak_rss_mb", peak_rss_mb()},
+          {"weights_sha256", weights_sha256(run.model)}};
 }
 
 }  // namespace examples

@@ -23,6 +23,8 @@ struct Classifier {
 // Trains to the end (or --steps, or Ctrl-C), saves if asked, and returns the JSON line's object.
 nlohmann::ordered_json train_classifier(const Classifier& run);
 
+// Logits of images anywhere, in evaluation's mode and the run's precision, outside the tape.
+tenrec::Tensor predict(const Classifier& run, const tenrec::Tensor& images);
 // Share of right answers.
 double evaluate(const Classifier& run);
 

@@ -31,6 +31,7 @@ void save_run(const std::string& path, const Run& run, const Progress& progress)
   put(file, "model.", state_dict(run.model));
   put(file, "optimizer.", run.optimizer.state_dict());
   if (run.scheduler) put(file, "scheduler.", run.scheduler->state_dict());
+  if (run.scaler) put(file, "scaler.", run.scaler->state_dict());
   const GeneratorState random = default_generator().state();
   file.tensors.push_back({"random", integers({int64_t(random.seed), int64_t(random.offset)})});
   if (run.loader) {
@@ -61,6 +62,7 @@ Progress load_run(const std::string& path, const Run& run) {
   load_state_dict(run.model, take(file, "model."));
   run.optimizer.load_state_dict(take(file, "optimizer."));
   if (run.scheduler) run.scheduler->load_state_dict(take(file, "scheduler."));
+  if (run.scaler) run.scaler->load_state_dict(take(file, "scaler."));
   default_generator().set_state({uint64_t(random[0]), uint64_t(random[1])});
   return {counts[0], losses[0], counts[1], losses[1]};
 }

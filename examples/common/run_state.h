@@ -1,5 +1,6 @@
-// The whole state of a training run in one safetensors file: parameters, optimizer, schedule, random numbers, the
-// loader's place, and the sums that the report needs. A resumed run ends in the same bits as one never interrupted.
+// The whole state of a training run in one safetensors file: parameters, optimizer, schedule, loss scale, random
+// numbers, the loader's place, and the sums that the report needs. A resumed run ends in the same bits as one never
+// interrupted.
 #pragma once
 
 #include "common/app.h"
@@ -20,6 +21,7 @@ struct Run {
   tenrec::Optimizer& optimizer;
   tenrec::Scheduler* scheduler = nullptr;
   tenrec::DataLoader* loader = nullptr;
+  tenrec::GradScaler* scaler = nullptr;
 };
 
 void save_run(const std::string& path, const Run& run, const Progress& progress);

@@ -34,14 +34,13 @@ AnyModule make_model(const std::string& name) {
 
 // The first wrongly classified digits of the test set, each with "what it is > what was seen".
 void save_mistakes(const std::string& path, const Classifier& run, const ImageDataset& test) {
-  const NoGrad off;
   eval(run.model);
   std::vector<int64_t> wrong;
   std::vector<std::string> captions;
   int64_t at = 0;
   run.test.seek({});
   for (const Example& batch : run.test) {
-    const std::vector<int64_t> seen = predicted_classes(run.forward(batch.input().to(default_device())));
+    const std::vector<int64_t> seen = predicted_classes(predict(run, batch.input()));
     const std::vector<int64_t> is = batch.target().to_vector<int64_t>();
     for (size_t i = 0; i < seen.size(); ++i, ++at) {
       if (seen[i] == is[i] || wrong.size() == 50) continue;
