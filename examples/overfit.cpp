@@ -4,7 +4,7 @@
 #include <cstdio>
 #include <limits>
 
-#include "common/app.h"
+#include "common/training_step.h"
 
 using namespace tenrec;
 
@@ -37,16 +37,21 @@ Data load(Split split, int64_t count, const std::string& folder) {
 }
 
 Curves run(const Recipe& recipe, const Data& train_data, const Data& validation, int64_t epochs, double lr,
-           uint64_t seed) {
-  manual_seed(seed);
+           const examples::Flags& flags) {
+  manual_seed(flags.seed);
   Sequential net(Flatten(), Linear(784, 256), ReLU(), Dropout(recipe.dropout), Linear(256, 10));
   AdamW optimizer(parameters(net), {.lr = lr, .weight_decay = recipe.weight_decay});
+  examples::TrainingStep step(flags, [&](const Tensor& x, const Tensor& y) {
+    optimizer.zero_grad();
+    const Tensor loss = cross_entropy(net(x), y);
+    backward(loss);
+    optimizer.step();
+    return std::vector<Tensor>{loss.detach()};
+  });
   Curves curves;
   for (int64_t epoch = 1; epoch <= epochs; ++epoch) {
     train(net);
-    optimizer.zero_grad();
-    backward(cross_entropy(net(train_data.x), train_data.y));
-    optimizer.step();
+    step(train_data.x, train_data.y);
     const NoGrad off;
     eval(net);
     const Tensor logits = net(validation.x);
@@ -87,7 +92,7 @@ int main(int argc, char** argv) {
     const auto start = std::chrono::steady_clock::now();
     for (const Recipe& recipe : {Recipe{"nothing", 0, 0, 0}, Recipe{"weight decay", 2, 0, 0},
                                  Recipe{"dropout", 0, 0.5, 0}, Recipe{"early stopping", 0, 0, 20}}) {
-      last = run(recipe, train_data, validation, epochs, lr, flags.seed);
+      last = run(recipe, train_data, validation, epochs, lr, flags);
       steps += int64_t(last.train.size());
       if (!flags.quiet)
         std::printf("%-15s %3zu epochs  train %.4f  validation %.4f (best %.4f at %ld)  accuracy %.2f %%\n",
@@ -117,6 +122,7 @@ int main(int argc, char** argv) {
                             {"data", flags.data.empty() ? "digits" : "mnist"},
                             {"device", flags.device},
                             {"dtype", flags.dtype},
+                            {"captured", flags.capture},
                             {"threads", num_threads()},
                             {"seed", flags.seed},
                             {"epochs", epochs},

@@ -4,6 +4,7 @@
 #include <cstdio>
 
 #include "common/run_state.h"
+#include "common/training_step.h"
 
 using namespace tenrec;
 
@@ -30,12 +31,15 @@ int main(int argc, char** argv) {
     const int64_t first = progress.step;
     examples::catch_signals();
     const auto start = std::chrono::steady_clock::now();
-    while (progress.step < steps && !examples::interrupted()) {
-      const Tensor loss = binary_cross_entropy_with_logits(net(x), y);
+    examples::TrainingStep step(flags, [&](const Tensor& in, const Tensor& wanted) {
+      const Tensor loss = binary_cross_entropy_with_logits(net(in), wanted);
       optimizer.zero_grad();
       backward(loss);
       optimizer.step();
-      progress.last_loss = loss.item<double>();
+      return std::vector<Tensor>{loss.detach()};
+    });
+    while (progress.step < steps && !examples::interrupted()) {
+      progress.last_loss = step(x, y)[0].item<double>();
       if (++progress.step % 500 == 0 && !flags.quiet)
         std::printf("step %ld  loss %.5f\n", long(progress.step), progress.last_loss);
     }
@@ -66,6 +70,7 @@ int main(int argc, char** argv) {
                             {"data", "xor"},
                             {"device", flags.device},
                             {"dtype", flags.dtype},
+                            {"captured", flags.capture},
                             {"threads", num_threads()},
                             {"seed", flags.seed},
                             {"epochs", steps},

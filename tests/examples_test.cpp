@@ -156,7 +156,7 @@ void expect_one_line_error(const TempFolder& folder, const std::string& name, co
 // What the last line of a program that trains must hold, and that it makes sense.
 void expect_report(const json& report, const std::string& example, const std::string& data) {
   for (const char* key :
-       {"example", "model", "data", "device", "dtype", "threads", "seed", "epochs", "steps", "train_loss",
+       {"example", "model", "data", "device", "dtype", "captured", "threads", "seed", "epochs", "steps", "train_loss",
         "test_accuracy", "seconds", "samples_per_second", "peak_rss_mb", "weights_sha256"})
     EXPECT_TRUE(report.contains(key)) << example << " reports no " << key << ": " << report;
   EXPECT_EQ(report.value("example", ""), example);
@@ -432,6 +432,27 @@ TEST_F(Examples, SaveThatFailsLeavesWhatWasThere) {
   const Conditions fuller{.file_limit = 1 << 10};
   expect_one_line_error(folder_, "xor", {"--quiet", "--steps", "2", "--picture", "xor.png"}, {"xor.png"}, fuller);
   expect_one_line_error(folder_, "mnist", tiny({"--steps", "2", "--picture", "wrong.png"}), {"wrong.png"}, fuller);
+}
+
+// A captured run ends in the bits of the one without --capture, and both agree with the CPU's.
+TEST_F(Examples, ADeviceAgreesWithTheCpuAndCapturedEqualsEager) {
+  if (!cuda::is_available()) GTEST_SKIP() << "skipped, no cuda device";
+  const auto report = [&](std::vector<std::string> more) {
+    std::vector<std::string> args = {"--quiet", "--model", "mlp", "--steps", "20", "--train-size", "2560"};
+    args.insert(args.end(), more.begin(), more.end());
+    return succeed(folder_, "mnist", args).result();
+  };
+  const json cpu = report({}), eager = report({"--device", "cuda"}),
+             captured = report({"--device", "cuda", "--capture"});
+  EXPECT_NEAR(eager.at("train_loss").get<double>(), cpu.at("train_loss").get<double>(),
+              1e-4 * cpu.at("train_loss").get<double>());
+  EXPECT_EQ(captured.at("weights_sha256"), eager.at("weights_sha256"));
+  EXPECT_EQ(captured.at("train_loss"), eager.at("train_loss"));
+  EXPECT_TRUE(captured.at("captured").get<bool>());
+}
+
+TEST_F(Examples, CaptureNeedsADevice) {
+  expect_one_line_error(folder_, "mnist", {"--capture"}, {"--capture needs a device"});
 }
 
 TEST_F(Examples, CudaThatIsNotThereIsOneLine) {

@@ -33,6 +33,7 @@ void add_common_flags(CLI::App& app, Flags& f) {
   app.add_option("--seed", f.seed, "Of weights, order and dropout");
   app.add_option("--threads", f.threads, "CPU threads; the result does not depend on it")->check(CLI::Range(1, 256));
   app.add_option("--device", f.device, "cpu or cuda");
+  app.add_flag("--capture", f.capture, "Record a training step as a CUDA graph and replay it; with --device cuda");
   app.add_option("--dtype", f.dtype, "Of products and convolutions; the weights stay f32")
       ->check(CLI::IsMember({"f32", "bf16", "f16"}));
   app.add_option("--save", f.save, "Write the whole run state here at the end, and on Ctrl-C");
@@ -44,6 +45,9 @@ void apply(const Flags& flags) {
   if (flags.threads > 0) set_num_threads(flags.threads);
   manual_seed(flags.seed);
   set_default_device(Device(flags.device));
+  if (flags.capture && default_device().is_cpu()) fail<ValueError>("--capture needs a device: --device cuda");
+  if (flags.capture && flags.dtype == "f16")
+    fail<ValueError>("--capture and --dtype f16: the loss scale is decided on the host; use bf16, which needs none");
   zeros({1});  // says what is missing before any work is done
   if (!flags.save.empty()) check_writable(flags.save);
 }

@@ -13,7 +13,7 @@ namespace examples {
 // The common flags. 0 or "" means "not given": the example puts in what meets its acceptance line.
 struct Flags {
   std::string data, device = "cpu", dtype = "f32", save, resume;
-  bool download = false, quiet = false;
+  bool download = false, quiet = false, capture = false;
   int64_t epochs = 0, steps = 0, batch_size = 0;
   double lr = 0;
   uint64_t seed = 1;

@@ -6,6 +6,7 @@
 #include <cstdio>
 
 #include "common/run_state.h"
+#include "common/training_step.h"
 
 namespace examples {
 
@@ -55,12 +56,8 @@ class Display {
   double drawn_ = -1;
 };
 
-struct StepResult {
-  Tensor loss, logits;
-};
-
-// One training step: all that happens to the weights for one batch.
-StepResult train_step(const Classifier& run, GradScaler& scaler, const Tensor& input, const Tensor& target) {
+// One training step: all that happens to the weights for one batch. Loss and logits.
+std::vector<Tensor> train_step(const Classifier& run, GradScaler& scaler, const Tensor& input, const Tensor& target) {
   Tensor logits, loss;
   {
     const Autocast scope = autocast(run.flags);
@@ -104,6 +101,7 @@ nlohmann::ordered_json train_classifier(const Classifier& run) {
   if (!flags.resume.empty()) progress = load_run(flags.resume, state);
   catch_signals();
   train(run.model);
+  TrainingStep step(flags, [&](const Tensor& x, const Tensor& y) { return train_step(run, scaler, x, y); });
   Display display(run);
   const Stopwatch clock;
   const int64_t per_epoch = run.train.examples();
@@ -116,14 +114,13 @@ nlohmann::ordered_json train_classifier(const Classifier& run) {
     const auto epoch = int64_t(run.train.state().epoch);
     const std::optional<Example> prepared = run.train.next();
     if (!prepared) continue;
-    const Example batch = prepared->to(default_device());
-    const StepResult result = train_step(run, scaler, batch.input(), batch.target());
+    const std::vector<Tensor> loss_and_logits = step(prepared->input(), prepared->target());
     ++progress.step;
-    const int64_t n = batch.input().size(0);
+    const int64_t n = prepared->input().size(0);
     seen += n;
-    progress.loss_sum += result.loss.item<double>() * double(n);
+    progress.loss_sum += loss_and_logits[0].item<double>() * double(n);
     progress.loss_count += n;
-    running.add(result.logits, batch.target());
+    running.add(loss_and_logits[1], prepared->target());
     const double mean = progress.loss_sum / double(progress.loss_count);
     display.step(epoch, progress.loss_count, per_epoch, mean, running.value(), double(seen) / clock.seconds());
     if (progress.loss_count < per_epoch) continue;
@@ -142,21 +139,14 @@ nlohmann::ordered_json train_classifier(const Classifier& run) {
   if (!flags.save.empty()) save_run(flags.save, state, progress);
   if (accuracy < 0 || progress.loss_count > 0) accuracy = evaluate(run);
   const double loss = progress.loss_count > 0 ? progress.loss_sum / double(progress.loss_count) : progress.last_loss;
-  return {{"example", run.example},
-          {"model", run.model_name},
-          {"data", run.data_name},
-          {"device", flags.device},
-          {"dtype", flags.dtype},
-          {"threads", num_threads()},
-          {"seed", flags.seed},
-          {"epochs", run.epochs},
-          {"steps", progress.step},
-          {"train_loss", loss},
-          {"test_accuracy", 100 * accuracy},
-          {"seconds", seconds},
-          {"samples_per_second", double(seen) / seconds},
-          {"peak_rss_mb", peak_rss_mb()},
-          {"weights_sha256", weights_sha256(run.model)}};
+  return {{"example", run.example},       {"model", run.model_name},
+          {"data", run.data_name},        {"device", flags.device},
+          {"dtype", flags.dtype},         {"captured", flags.capture},
+          {"threads", num_threads()},     {"seed", flags.seed},
+          {"epochs", run.epochs},         {"steps", progress.step},
+          {"train_loss", loss},           {"test_accuracy", 100 * accuracy},
+          {"seconds", seconds},           {"samples_per_second", double(seen) / seconds},
+          {"peak_rss_mb", peak_rss_mb()}, {"weights_sha256", weights_sha256(run.model)}};
 }
 
 }  // namespace examples
