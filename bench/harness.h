@@ -2,6 +2,7 @@
 // (train_bench.cpp, peers/) bring a Runner per workload and are timed by the very same loop.
 //
 //   PROGRAM --workload NAME [--threads N] [--repeats R] [--min-time SECONDS] [--losses] [--variant NAME]...
+//           [--device NAME] [--capture]
 //
 // prints {"workload": "...", "us_per_step": median, "best_us": ..., "spread": ..., "losses": [50 losses], ...}. A
 // repeat is as many steps as fill min-time; times are per step (per op for `chain`). Threads 0: the library's default.
@@ -32,6 +33,8 @@ struct Options {
   double min_time = 0.1;
   bool losses = false;
   bool ceilings = false;
+  std::string device = "cpu";
+  bool capture = false;  // on a device: the step is recorded once and replayed
   std::vector<std::string> variants;
 
   bool has(std::string_view variant) const {
@@ -45,6 +48,8 @@ class Runner {
   virtual ~Runner() = default;
   // Trains on batch `i` modulo their number. Reads the loss back only if it is wanted.
   virtual double step(int64_t i, bool want_loss) = 0;
+  // Waits for what the steps have put into a device's queue.
+  virtual void synchronize() {}
 };
 
 struct Program {
@@ -74,7 +79,11 @@ struct Timing {
 inline Timing time_steps(Runner& runner, const Options& options, int64_t ops) {
   int64_t i = 0;
   const double start = now();
-  while (i < 3 || now() - start < 2 * options.min_time) runner.step(i++, false);
+  while (i < 3 || now() - start < 2 * options.min_time) {
+    runner.step(i++, false);
+    if (i % 32 == 0) runner.synchronize();  // the queue is long, and what stands in it is not done
+  }
+  runner.synchronize();
   Timing t;
   t.steps = std::max(int64_t{1}, int64_t(std::ceil(options.min_time / ((now() - start) / double(i)))));
   const int64_t faults = usage().ru_minflt;
@@ -82,6 +91,7 @@ inline Timing time_steps(Runner& runner, const Options& options, int64_t ops) {
   for (int r = 0; r < options.repeats; ++r) {
     const double begin = now();
     for (int64_t s = 0; s < t.steps; ++s) runner.step(i++, false);
+    runner.synchronize();
     times.push_back((now() - begin) / double(t.steps) / double(ops) * 1e6);
   }
   t.faults = double(usage().ru_minflt - faults) / double(t.steps * options.repeats);
@@ -114,9 +124,11 @@ inline void run_workload(const Program& program, const Options& options) {
   }
   Timing t;
   if (options.repeats > 0) t = time_steps(*program.make(w, options), options, w.ops);
-  std::printf("{\"workload\": \"%s\", \"program\": \"%s\", \"version\": \"%s\", \"backend\": \"%s\", \"threads\": %d",
-              w.name.c_str(), program.name.c_str(), program.version.c_str(), program.backend.c_str(),
-              program.num_threads());
+  std::printf(
+      "{\"workload\": \"%s\", \"program\": \"%s\", \"version\": \"%s\", \"backend\": \"%s\", \"threads\": %d, "
+      "\"device\": \"%s\", \"captured\": %s",
+      w.name.c_str(), program.name.c_str(), program.version.c_str(), program.backend.c_str(), program.num_threads(),
+      options.device.c_str(), options.capture ? "true" : "false");
   if (options.repeats > 0)
     std::printf(", \"us_per_step\": %.6g, \"best_us\": %.6g, \"spread\": %.4f, \"steps\": %lld, \"page_faults\": %.1f",
                 t.median_us, t.best_us, t.spread, static_cast<long long>(t.steps), t.faults);
@@ -145,6 +157,10 @@ inline Options parse_options(int argc, char** argv) {
       options.min_time = std::stod(value());
     else if (flag == "--variant")
       options.variants.push_back(value());
+    else if (flag == "--device")
+      options.device = value();
+    else if (flag == "--capture")
+      options.capture = true;
     else if (flag == "--losses")
       options.losses = true;
     else if (flag == "--ceilings")

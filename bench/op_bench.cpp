@@ -2,6 +2,7 @@
 // same values in float64, whose own truth the test suite checks. A row that is wrong gets no time.
 //
 //   op_bench [--filter REGEX] [--dtype f32|f64|bf16|f16]... [--sizes 64x784,1024x1024] [--threads N] [--json FILE]
+//            [--device cuda [--seconds S]]
 //
 // The share is that of the roofline: the time that the row's arithmetic or its memory traffic needs at the least, by
 // the machine's own ceilings (ceilings.h), over the time measured. Gradients are timed without their forward pass; they
@@ -14,24 +15,14 @@
 #include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
-#include <regex>
 
 #include "bench/ceilings.h"
-#include "op_cases/op_case.h"
+#include "bench/op_jobs.h"
 
 namespace {
 
 using namespace tenrec;
-using testing::Input;
-using testing::OpCase;
-
-struct Flags {
-  std::string filter = ".", sizes, json;
-  std::vector<std::string> dtypes = {"f32"};
-  int threads = 0;
-  double min_time = 0.1;
-  bool list = false;
-};
+using namespace tenrec::bench;
 
 struct Ceilings {
   double gflops = 0;
@@ -53,88 +44,6 @@ struct Ceilings {
   }
 };
 
-// One thing to time.
-struct Job {
-  const OpCase* row;
-  Shape shape;
-  DType dtype;
-  bool gradient;
-  std::string name;
-  std::vector<Input> inputs() const {
-    return row->bench.inputs ? row->bench.inputs(shape) : std::vector<Input>{{.shape = shape}};
-  }
-  // For other dtypes than f32 as if all that moves were of that dtype.
-  double bytes() const {
-    return row->bench.bytes_per_element * double(checked_numel(shape)) * double(size_of(dtype)) / 4;
-  }
-  double flops() const {
-    return row->bench.flops ? row->bench.flops(shape) : row->bench.flops_per_element * double(checked_numel(shape));
-  }
-};
-
-struct Result {
-  double us = 0, error = 0, bound = 0;
-  std::string refused;  // why it was not timed
-};
-
-std::string to_text(const Shape& shape) {
-  std::string text;
-  for (const int64_t n : shape) {
-    if (!text.empty()) text += 'x';
-    text += std::to_string(n);
-  }
-  return text;
-}
-
-std::vector<Shape> parse_sizes(const std::string& text) {
-  std::vector<Shape> shapes;
-  std::stringstream list(text);
-  for (std::string one; std::getline(list, one, ',');) {
-    std::vector<int64_t> sizes;
-    std::stringstream parts(one);
-    for (std::string part; std::getline(parts, part, 'x');) {
-      size_t used = 0;
-      const long long n = part.empty() ? -1 : std::stoll(part, &used);
-      if (n < 0 || used != part.size()) throw std::invalid_argument("--sizes: '" + one + "' is not like 64x784");
-      sizes.push_back(n);
-    }
-    shapes.push_back(Shape(std::span<const int64_t>(sizes)));
-  }
-  return shapes;
-}
-
-DType parse_dtype(const std::string& text) {
-  for (const DType dtype : {f32, f64, bf16, f16})
-    if (text == name(dtype)) return dtype;
-  throw std::invalid_argument("--dtype: '" + text + "' is none of f32, f64, bf16, f16");
-}
-
-std::vector<Job> make_jobs(const Flags& flags) {
-  std::vector<Job> jobs;
-  const std::regex wanted(flags.filter);
-  const std::vector<Shape> sizes = parse_sizes(flags.sizes);
-  for (const OpCase& row : testing::op_cases())
-    for (const Shape& shape : sizes.empty() ? row.bench.shapes : sizes)
-      for (const std::string& text : flags.dtypes)
-        for (const bool gradient : {false, true}) {
-          const DType dtype = parse_dtype(text);
-          // A row's sizes have a meaning (batch, channels, ...): others fit if they are as many.
-          if (row.bench.shapes.empty() || shape.ndim() != row.bench.shapes[0].ndim()) continue;
-          if (std::find(row.dtypes.begin(), row.dtypes.end(), dtype) == row.dtypes.end()) continue;
-          if (gradient && !row.differentiable) continue;
-          Job job{&row, shape, dtype, gradient, row.op};
-          if (!row.variant.empty()) job.name += concat(" (", row.variant, ")");
-          job.name += concat(gradient ? " grad " : " ", to_text(shape), " ", text);
-          if (std::regex_search(job.name, wanted)) jobs.push_back(std::move(job));
-        }
-  return jobs;
-}
-
-double tolerance_of(const OpCase& row, DType dtype) {
-  const testing::Tolerance& t = row.tolerance;
-  return dtype == f64 ? t.f64 : dtype == f32 ? t.f32 : dtype == bf16 ? t.bf16 : t.f16;
-}
-
 // The largest |y - r| / max(1, |r|); infinite where they disagree about NaN or infinity.
 double worst_error(const Tensor& y, const Tensor& r) {
   const std::vector<double> a = y.to_vector<double>(), b = r.to_vector<double>();
@@ -145,13 +54,6 @@ double worst_error(const Tensor& y, const Tensor& r) {
     if (!(error <= worst)) worst = std::isnan(error) ? INFINITY : error;
   }
   return worst;
-}
-
-// The row's bound is for its own small inputs. A sum of n terms has n roundings, each of a partial sum that itself
-// grows as the root of n: as random walks go, n times the error of one.
-double bound_of(const Job& job, int64_t outputs) {
-  const double terms = job.flops() / double(std::max<int64_t>(1, outputs));
-  return tolerance_of(*job.row, job.dtype) * std::max(1., terms / 32);
 }
 
 void validate(const Job& job, const std::vector<Tensor>& x, Result& result) {
@@ -286,6 +188,7 @@ int run_all(const Flags& flags) {
     for (const Job& job : jobs) std::printf("%s\n", job.name.c_str());
     return 0;
   }
+  if (flags.device) return run_on_device(flags, jobs);
   std::vector<Result> results(jobs.size());
   for (size_t i = 0; i < jobs.size(); ++i)  // by number: names may hold what the library's own filter reads
     benchmark::RegisterBenchmark(std::to_string(i).c_str(),
@@ -324,8 +227,12 @@ int main(int argc, char** argv) {
   app.add_option("--threads", flags.threads, "threads of the pool")->check(CLI::PositiveNumber);
   app.add_option("--min-time", flags.min_time, "seconds a row")->check(CLI::PositiveNumber)->capture_default_str();
   app.add_option("--json", flags.json, "also write the rows to this file");
+  std::string device = "cpu";
+  app.add_option("--device", device, "cpu or cuda")->check(CLI::IsMember({"cpu", "cuda"}))->capture_default_str();
+  app.add_option("--seconds", flags.seconds, "cuda: begin no row after so many seconds")->check(CLI::PositiveNumber);
   app.add_flag("--list", flags.list, "the names of the rows, and nothing else");
   CLI11_PARSE(app, argc, argv);
+  flags.device = device == "cuda";
   try {
     return run_all(flags);
   } catch (const std::exception& e) {

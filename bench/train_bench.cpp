@@ -1,6 +1,9 @@
 // The training workloads in Tenrec, written as its examples are. compare.py runs this program against its peers.
 //
 //   train_bench [--workload NAME] [--threads N] [--repeats R] [--min-time SECONDS] [--losses]
+//               [--device cuda [--capture]]
+#include <optional>
+
 #include "bench/harness.h"
 #include "tenrec/tenrec.h"
 
@@ -10,8 +13,33 @@ using namespace tenrec;
 using namespace tenrec::bench;
 
 Tensor to_tensor(const std::vector<float>& values, const std::vector<int64_t>& shape) {
-  return from_vector(values, Shape(std::span<const int64_t>(shape)));
+  return from_vector(values, Shape(std::span<const int64_t>(shape)));  // on the default device
 }
+
+// A runner on the default device, whose steps are run one by one or captured at the first and replayed. `Result`: what
+// a step returns.
+template <class Result>
+class DeviceRunner : public Runner {
+ public:
+  explicit DeviceRunner(bool captured) : captured_(captured) {}
+  void synchronize() override {
+    if (device_.is_cuda()) cuda::synchronize(device_);
+  }
+
+ protected:
+  // `train` must refer to nothing that goes away before the runner does.
+  template <class F, class... Inputs>
+  Result run_step(F train, const Inputs&... inputs) {
+    if (!captured_) return train(inputs...);
+    if (!step_) step_.emplace(cuda::capture(train, inputs...));
+    return (*step_)(inputs...);
+  }
+  const Device device_ = default_device();
+
+ private:
+  const bool captured_;
+  std::optional<cuda::CapturedStep<Result>> step_;
+};
 
 class Mlp : public Module {
  public:
@@ -99,9 +127,9 @@ std::unique_ptr<Optimizer> make_optimizer(Module& model, const Workload& w) {
 }
 
 template <class Model>
-class Training : public Runner {
+class Training : public DeviceRunner<Tensor> {
  public:
-  explicit Training(const Workload& w) : model_(w) {
+  Training(const Workload& w, bool captured) : DeviceRunner(captured), model_(w) {
     load_parameters(model_, w);
     optimizer_ = make_optimizer(model_, w);
     for (const Batch& b : make_batches(w)) {
@@ -112,51 +140,58 @@ class Training : public Runner {
   }
   double step(int64_t i, bool want_loss) override {
     const size_t batch = size_t(i) % inputs_.size();
-    optimizer_->zero_grad();
-    const Tensor loss = model_.loss(inputs_[batch], targets_[batch]);
-    backward(loss);
-    optimizer_->step();
+    const Tensor loss =
+        run_step([this](const Tensor& x, const Tensor& y) { return train(x, y); }, inputs_[batch], targets_[batch]);
     return want_loss ? loss.item<double>() : 0.;
   }
 
  private:
+  Tensor train(const Tensor& x, const Tensor& y) {
+    optimizer_->zero_grad();
+    const Tensor loss = model_.loss(x, y);
+    backward(loss);
+    optimizer_->step();
+    return loss;
+  }
+
   Model model_;
   std::vector<Tensor> inputs_, targets_;
   std::unique_ptr<Optimizer> optimizer_;
 };
 
-class ChainRunner : public Runner {
+class ChainRunner : public DeviceRunner<std::vector<Tensor>> {
  public:
-  ChainRunner() {
+  explicit ChainRunner(bool captured) : DeviceRunner(captured) {
     const Chain chain = chain_operands();
     x_ = from_vector(chain.x, {kChainWidth}).set_requires_grad(true);
     c_ = from_vector(chain.c, {kChainWidth});
     d_ = from_vector(chain.d, {kChainWidth});
   }
   double step(int64_t, bool want_loss) override {
-    double value = 0;
-    {
-      Tensor y = x_;
-      for (int64_t k = 0; k < kChainPairs; ++k) y = y * c_ + d_;
-      const Tensor loss = sum(y);
-      backward(loss);
-      if (want_loss) value = loss.item<double>();
-    }
-    if (want_loss) {
-      NoGrad guard;
-      add_(x_, x_.grad(), -double(kChainLearningRate));
-    }
-    x_.set_grad({});
-    return value;
+    const std::vector<Tensor> results = run_step([this] { return train(); });  // the loss and its gradient
+    if (!want_loss) return 0;
+    NoGrad guard;
+    add_(x_, results[1], -double(kChainLearningRate));
+    return results[0].item<double>();
   }
 
  private:
+  std::vector<Tensor> train() {
+    Tensor y = x_;
+    for (int64_t k = 0; k < kChainPairs; ++k) y = y * c_ + d_;
+    const Tensor loss = sum(y);
+    backward(loss);
+    const Tensor gradient = x_.grad();
+    x_.set_grad({});
+    return {loss, gradient};
+  }
+
   Tensor x_, c_, d_;
 };
 
-class AdamWRunner : public Runner {
+class AdamWRunner : public DeviceRunner<std::vector<Tensor>> {
  public:
-  explicit AdamWRunner(const Workload& w) {
+  AdamWRunner(const Workload& w, bool captured) : DeviceRunner(captured) {
     const std::vector<int64_t> shape{kAdamWSide, kAdamWSide};
     for (int64_t i = 0; i < kAdamWTensors; ++i) {
       parameters_.push_back(to_tensor(adamw_parameter(i), shape).set_requires_grad(true));
@@ -170,28 +205,48 @@ class AdamWRunner : public Runner {
   }
   double step(int64_t, bool want_loss) override {
     const double loss = want_loss ? compute_gradients() : 0.;
-    optimizer_->step();
+    run_step([this] {
+      optimizer_->step();
+      return std::vector<Tensor>();
+    });
     return loss;
   }
 
  private:
   double compute_gradients() {
+    if (device_.is_cuda()) return compute_gradients_there();
     double loss = 0;
     for (size_t i = 0; i < parameters_.size(); ++i)
       loss += adamw_gradient(parameters_[i].data<float>(), targets_[i].data<float>(), gradients_[i].data<float>(),
                              parameters_[i].numel());
     return loss;
   }
+  // adamw_gradient with ops.
+  double compute_gradients_there() {
+    const NoGrad off;
+    double loss = 0;
+    for (size_t i = 0; i < parameters_.size(); ++i) {
+      copy_(gradients_[i], parameters_[i] - targets_[i]);
+      const Tensor g = gradients_[i].to(f64);
+      loss += 0.5 * sum(g * g).item<double>();
+    }
+    return loss;
+  }
   std::vector<Tensor> parameters_, targets_, gradients_;
   std::unique_ptr<Optimizer> optimizer_;
 };
 
-std::unique_ptr<Runner> make(const Workload& w, const Options&) {
-  if (w.name == "chain") return std::make_unique<ChainRunner>();
-  if (w.name == "adamw") return std::make_unique<AdamWRunner>(w);
-  if (w.name == "lenet") return std::make_unique<Training<LeNet>>(w);
-  if (w.name == "cnn") return std::make_unique<Training<Cnn>>(w);
-  return std::make_unique<Training<Mlp>>(w);
+std::unique_ptr<Runner> make(const Workload& w, const Options& options) {
+  const Device device(options.device);
+  if (device.is_cuda() && !cuda::is_available())
+    fail<DeviceError>("there is no CUDA device here: no driver, no GPU, or a build with TENREC_CUDA=OFF");
+  if (options.capture && !device.is_cuda()) fail<ValueError>("--capture: needs --device cuda");
+  set_default_device(device);
+  if (w.name == "chain") return std::make_unique<ChainRunner>(options.capture);
+  if (w.name == "adamw") return std::make_unique<AdamWRunner>(w, options.capture);
+  if (w.name == "lenet") return std::make_unique<Training<LeNet>>(w, options.capture);
+  if (w.name == "cnn") return std::make_unique<Training<Cnn>>(w, options.capture);
+  return std::make_unique<Training<Mlp>>(w, options.capture);
 }
 
 }  // namespace

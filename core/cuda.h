@@ -23,6 +23,8 @@ int device_count() noexcept;
 inline bool is_available() noexcept { return device_count() > 0; }
 // Name, compute capability and memory, in one line.
 std::string describe(Device device);
+// Bytes of the device's second cache.
+int64_t l2_bytes(Device device = DeviceType::cuda);
 // Waits until all work on the device is done. A fault of a kernel is thrown here, or wherever else the host waits.
 void synchronize(Device device = DeviceType::cuda);
 
@@ -43,6 +45,23 @@ class StreamScope {
 
  private:
   Stream before_;
+};
+
+// The device's own clock between two points of the calling thread's stream.
+class Timer {
+ public:
+  explicit Timer(Device device = DeviceType::cuda);
+  ~Timer();
+  Timer(const Timer&) = delete;
+  Timer& operator=(const Timer&) = delete;
+  void start();
+  void stop();
+  // From start to stop; waits for the latter.
+  double microseconds() const;
+
+ private:
+  Device device_;
+  void *start_ = nullptr, *stop_ = nullptr;
 };
 
 // The device's caching allocator: freed blocks are kept and reused in the order of the stream that had them.

@@ -217,6 +217,22 @@ TEST_F(CudaTest, WorkOfOneStreamComesInOrder) {
   EXPECT_NE(cuda::current_stream().handle, side.handle);
 }
 
+TEST_F(CudaTest, TheTimerMeasuresWhatLiesBetweenItsMarks) {
+  EXPECT_GE(cuda::l2_bytes(), 1);
+  const Tensor x = ones({1 << 12}, {.device = device_});
+  cuda::Timer outer, inner;
+  outer.start();
+  Tensor y = x + 1.0;
+  inner.start();
+  for (int i = 0; i < 8; ++i) y = y + 1.0;
+  inner.stop();
+  y = y + 1.0;
+  outer.stop();
+  EXPECT_GT(inner.microseconds(), 0);
+  EXPECT_GE(outer.microseconds(), inner.microseconds());
+  EXPECT_EQ(y.item<double>(5), 11);
+}
+
 // A block freed while another stream still reads it must not be given to the next who asks.
 TEST_F(CudaTest, AFreedBlockWaitsForOtherStreams) {
   const Stream side = cuda::new_stream();

@@ -15,6 +15,7 @@ namespace {
 
 int device_count() noexcept { return 0; }
 std::string describe(Device) { refuse("cuda::describe"); }
+int64_t l2_bytes(Device) { refuse("cuda::l2_bytes"); }
 void synchronize(Device) { refuse("cuda::synchronize"); }
 Stream current_stream(Device) { refuse("cuda::current_stream"); }
 Stream new_stream(Device) { refuse("cuda::new_stream"); }
@@ -22,6 +23,11 @@ void synchronize(const Stream&) { refuse("cuda::synchronize"); }
 void wait(const Stream&, const Stream&) { refuse("cuda::wait"); }
 StreamScope::StreamScope(const Stream&) { refuse("cuda::StreamScope"); }
 StreamScope::~StreamScope() {}  // not trivial, as with CUDA
+Timer::Timer(Device) { refuse("cuda::Timer"); }
+Timer::~Timer() {}
+void Timer::start() {}
+void Timer::stop() {}
+double Timer::microseconds() const { return 0; }
 MemoryStats memory_stats(Device) { refuse("cuda::memory_stats"); }
 void set_memory_limit(int64_t, Device) { refuse("cuda::set_memory_limit"); }
 void empty_cache(Device) { refuse("cuda::empty_cache"); }

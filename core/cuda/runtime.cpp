@@ -152,6 +152,13 @@ std::string describe(Device device) {
                 properties.totalGlobalMem >> 20, " MiB");
 }
 
+int64_t l2_bytes(Device device) {
+  enter("cuda::l2_bytes", device.index);
+  cudaDeviceProp properties;
+  TENREC_CUDA_CHECK(cudaGetDeviceProperties(&properties, device.index));
+  return properties.l2CacheSize;
+}
+
 void synchronize(Device device) {
   enter("cuda::synchronize", device.index);
   detail::refuse_while_recording("cuda::synchronize");
@@ -188,6 +195,33 @@ StreamScope::StreamScope(const Stream& stream) : before_(current_stream(stream.d
   current_streams[size_t(stream.device.index)] = handle(stream);
 }
 StreamScope::~StreamScope() { current_streams[size_t(before_.device.index)] = handle(before_); }
+
+Timer::Timer(Device device) : device_(device) {
+  enter("cuda::Timer", device.index);
+  for (void** event : {&start_, &stop_}) {
+    cudaEvent_t made = nullptr;
+    TENREC_CUDA_CHECK(cudaEventCreateWithFlags(&made, cudaEventDefault));
+    *event = made;
+  }
+}
+Timer::~Timer() {
+  for (void* event : {start_, stop_}) cudaEventDestroy(static_cast<cudaEvent_t>(event));
+}
+void Timer::start() {
+  enter("cuda::Timer", device_.index);
+  TENREC_CUDA_CHECK(cudaEventRecord(static_cast<cudaEvent_t>(start_), stream()));
+}
+void Timer::stop() {
+  enter("cuda::Timer", device_.index);
+  TENREC_CUDA_CHECK(cudaEventRecord(static_cast<cudaEvent_t>(stop_), stream()));
+}
+double Timer::microseconds() const {
+  float milliseconds = 0;
+  TENREC_CUDA_CHECK(cudaEventSynchronize(static_cast<cudaEvent_t>(stop_)));
+  TENREC_CUDA_CHECK(
+      cudaEventElapsedTime(&milliseconds, static_cast<cudaEvent_t>(start_), static_cast<cudaEvent_t>(stop_)));
+  return 1e3 * double(milliseconds);
+}
 
 MemoryStats memory_stats(Device device) { return detail::Allocator::of(device.index).stats(); }
 void set_memory_limit(int64_t bytes, Device device) { detail::Allocator::of(device.index).set_limit(bytes); }

@@ -294,6 +294,7 @@ cudaError_t CUDARTAPI cudaGetDeviceProperties(cudaDeviceProp* properties, int de
   properties->totalGlobalMem = tenrec::simt::memory_limit;
   properties->major = 9;
   properties->multiProcessorCount = 2;
+  properties->l2CacheSize = 1 << 16;
   return cudaSuccess;
 }
 cudaError_t CUDARTAPI cudaGetLastError() { return runtime().last_error(true); }
