@@ -1,4 +1,4 @@
-// Runs the case table (op_cases/op_case.h).
+// Runs the case table (op_cases/op_case.h); with TENREC_TEST_DEVICE=cuda, on that device.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -16,6 +16,17 @@
 
 namespace tenrec::testing {
 namespace {
+
+class OnDevice : public ::testing::Environment {
+ public:
+  void SetUp() override {
+    const char* const device = std::getenv("TENREC_TEST_DEVICE");
+    if (!device) return;
+    if (Device(device).is_cuda() && !cuda::is_available()) GTEST_SKIP() << "skipped, no cuda device";
+    set_default_device(Device(device));
+  }
+};
+const ::testing::Environment* const kOnDevice = ::testing::AddGlobalTestEnvironment(new OnDevice);
 
 std::string label(const OpCase& c) { return c.op + (c.variant.empty() ? "" : " / " + c.variant); }
 
@@ -210,7 +221,7 @@ std::string bytes_of(const std::vector<Tensor>& ys) {
   std::string out;
   for (const Tensor& y : ys) {
     if (!y.defined()) continue;
-    const Tensor c = contiguous(y.detach());
+    const Tensor c = contiguous(y.detach()).to(kCpu);
     out.append(static_cast<const char*>(c.data_ptr()), size_t(c.numel() * size_of(c.dtype())));
   }
   return out;
