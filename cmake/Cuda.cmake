@@ -33,6 +33,18 @@ set(CMAKE_CUDA_RUNTIME_LIBRARY Shared)  # one runtime, that of the libraries too
 enable_language(CUDA)
 find_package(CUDAToolkit REQUIRED)
 find_package(CUDNN 9 REQUIRED)
+# A toolkit may come without its product library where pip brought that.
+if(NOT TARGET CUDA::cublasLt)
+  include(PythonPlaces)
+  set(places ${TENREC_PYTHON_NVIDIA})
+  list(TRANSFORM places APPEND /cu13)
+  find_library(CUBLASLT_LIBRARY NAMES cublasLt libcublasLt.so.13 NAMES_PER_DIR HINTS ${places} PATH_SUFFIXES lib REQUIRED)
+  find_path(CUBLASLT_INCLUDE_DIR cublasLt.h HINTS ${places} PATH_SUFFIXES include REQUIRED)
+  mark_as_advanced(CUBLASLT_LIBRARY CUBLASLT_INCLUDE_DIR)
+  add_library(CUDA::cublasLt UNKNOWN IMPORTED)
+  set_target_properties(CUDA::cublasLt PROPERTIES IMPORTED_LOCATION "${CUBLASLT_LIBRARY}"
+                                                  INTERFACE_INCLUDE_DIRECTORIES "${CUBLASLT_INCLUDE_DIR}")
+endif()
 # CMake 3.25 knows no C++20 for nvcc 13 and drops the request without a word.
 if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)
   set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION "-std=c++20")
