@@ -77,6 +77,8 @@ lane_checks() {
   step budgets "$root/tools/budgets.sh" "$release"
   step snippets "$root/tools/snippets.sh" "$release"
   step docs check_docs
+  step gpu_check "$root/tools/gpu_check_test.sh"
+  step find_cudnn "$root/tools/find_cudnn_test.sh"
 }
 
 # The instruction set of the packages in place of this machine's.
