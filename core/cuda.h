@@ -4,7 +4,9 @@
 // else that names one throws DeviceError.
 //
 // Work on a device is queued on a stream and the host does not wait for it. Where a value is read (item, to_vector,
-// printing, to(kCpu)) the host waits by itself.
+// printing, to(kCpu)) the host waits by itself. An index or class out of range is found while the work runs: it reads
+// and writes nothing, and the IndexError, the first one of the stream, is thrown where the host waits for the stream
+// next. After that the stream can be used as before.
 #pragma once
 
 #include <cstdint>
@@ -25,7 +27,8 @@ inline bool is_available() noexcept { return device_count() > 0; }
 std::string describe(Device device);
 // Bytes of the device's second cache.
 int64_t l2_bytes(Device device = DeviceType::cuda);
-// Waits until all work on the device is done. A fault of a kernel is thrown here, or wherever else the host waits.
+// Waits until all work on the device is done. A fault of a kernel or an IndexError is thrown here, or wherever else the
+// host waits.
 void synchronize(Device device = DeviceType::cuda);
 
 // The stream that the calling thread's ops go to: the device's default one until a StreamScope says otherwise.

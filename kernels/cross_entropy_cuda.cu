@@ -10,16 +10,6 @@
 namespace tenrec::cuda {
 namespace {
 
-__global__ void find_bad_target(const int64_t* targets, int64_t n, int64_t classes, int64_t ignore_index,
-                                long long* first) {
-  for (int64_t i = grid_start(); i < n; i += grid_stride()) {
-    const int64_t target = targets[i];
-    if (uint64_t(target) < uint64_t(classes) || target == ignore_index) continue;
-    atomicMin(first, static_cast<long long>(i));
-    return;
-  }
-}
-
 template <class C>
 __global__ void add_weights(const C* weight, int64_t n, double* sum) {
   double part = 0;
@@ -37,6 +27,8 @@ struct Loss {
   int64_t classes, ignore_index;
   double picked, spread;
   bool from_logits;
+  // No row may read what is not there.
+  __device__ bool ignores(int64_t target) const { return target == ignore_index || target < 0 || target >= classes; }
   __device__ double weight_of(int64_t k) const { return weight ? double(weight[k]) : 1; }
   __device__ double all_weights() const { return weight_sum ? *weight_sum : double(classes); }
 };
@@ -90,7 +82,7 @@ __global__ void __launch_bounds__(kMostThreads)
     stats[2 * r] = max;
     stats[2 * r + 1] = C(total);
     const int64_t target = c.targets[r];
-    const bool ignored = target == c.ignore_index;
+    const bool ignored = c.ignores(target);
     double w = 0, loss = 0;
     if (!ignored) {
       const double log_sum = c.from_logits ? std::log(total) : 0;
@@ -112,7 +104,7 @@ struct RowGrad {
   double scale, total, share, taken;
   __device__ RowGrad(const Loss<C>& c, const C* stats, int64_t r, double s)
       : target(c.targets[r]),
-        ignored(target == c.ignore_index),
+        ignored(c.ignores(target)),
         from_logits(c.from_logits),
         max(0),
         factor(0),
@@ -181,17 +173,6 @@ Loss<C> loss_of(const kernels::CrossEntropy& c, int64_t classes, const Buffer<do
 namespace tenrec::kernels {
 
 using namespace cuda;
-
-int64_t first_bad_target(Cuda, const int64_t* targets, int64_t n, int64_t classes, int64_t ignore_index) {
-  if (n == 0) return -1;
-  const Buffer<long long> first(1);
-  const long long none = n;
-  upload(first.data(), &none, 1);
-  TENREC_LAUNCH(find_bad_target, grid_for(n), kThreads, 0, stream(), targets, n, classes, ignore_index, first.data());
-  TENREC_LAUNCH_CHECK();
-  const long long found = download(first.data());
-  return found == none ? -1 : found;
-}
 
 void cross_entropy(Cuda, const CrossEntropy& c, const View& x, const View& losses, const View& weights,
                    const View& stats) {

@@ -4,11 +4,13 @@
 #include <atomic>
 #include <cstdlib>
 #include <cstring>
+#include <iterator>
 
 #include "tenrec/core/parallel.h"
 #include "tenrec/kernels/convert.h"
 #include "tenrec/kernels/elementwise.h"
 #include "tenrec/kernels/elementwise_space.h"
+#include "tenrec/kernels/ramp.h"
 #include "tenrec/kernels/tiles.h"
 
 namespace tenrec::kernels {
@@ -114,6 +116,18 @@ void fill(Cpu, const View& y, double value, int64_t integer) {
                   element, y.dtype, 1, 1);
   const Shape scalar{};
   copy(Cpu{}, View{element, &scalar, &scalar, 1, y.dtype, true}, y);
+}
+
+void ramp(Cpu, double start, double step, const View& y) {
+  const Convert convert = find_convert(f64, y.dtype);
+  parallel_for(y.numel, kGrain, [&](int64_t begin, int64_t end) {
+    double values[256];
+    for (int64_t at = begin; at < end; at += int64_t(std::size(values))) {
+      const int64_t n = std::min<int64_t>(int64_t(std::size(values)), end - at);
+      for (int64_t i = 0; i < n; ++i) values[i] = start + double(at + i) * step;
+      convert(reinterpret_cast<const char*>(values), 1, y.as<char>() + at * size_of(y.dtype), 1, n);
+    }
+  });
 }
 
 bool all_nonzero(Cpu, const View& x) {

@@ -1,4 +1,4 @@
-// Copies between layouts and dtypes, fills, and the look for zeros.
+// Copies between layouts and dtypes, fills, ramps, and the look for zeros.
 //
 // Floor: each element is read and written once. A copy between gapless operands of one dtype is CUDA's own; conversions
 // and strides go by elements.
@@ -6,6 +6,7 @@
 
 #include "tenrec/kernels/convert.h"
 #include "tenrec/kernels/cuda/elementwise.cuh"
+#include "tenrec/kernels/ramp.h"
 #include "tenrec/kernels/visit.h"
 
 namespace tenrec::cuda {
@@ -34,12 +35,16 @@ __global__ void fill_strided(T value, T* y, Offsets<1> offsets, int64_t n) {
   }
 }
 
-// Clears *all if an element is zero.
-__global__ void find_zero(const void* x, DType dtype, Offsets<1> offsets, int64_t n, int* all) {
+__global__ void fill_ramp(double start, double step, void* y, DType dtype, int64_t n) {
+  for (int64_t i = grid_start(); i < n; i += grid_stride()) store_as(y, i, dtype, start + double(i) * step);
+}
+
+// Sets *found if an element is zero.
+__global__ void find_zero(const void* x, DType dtype, Offsets<1> offsets, int64_t n, int* found) {
   for (int64_t i = grid_start(); i < n; i += grid_stride()) {
     int64_t at[1];
     offsets.at(i, at);
-    if (!load_as<bool>(x, at[0], dtype)) atomicExch(all, 0);
+    if (!load_as<bool>(x, at[0], dtype)) atomicExch(found, 1);
   }
 }
 
@@ -90,16 +95,21 @@ void fill(Cuda, const View& y, double value, int64_t integer) {
   TENREC_LAUNCH_CHECK();
 }
 
+void ramp(Cuda, double start, double step, const View& y) {
+  if (y.numel == 0) return;
+  TENREC_LAUNCH(fill_ramp, grid_for(y.numel), kThreads, 0, stream(), start, step, y.data, y.dtype, y.numel);
+  TENREC_LAUNCH_CHECK();
+}
+
 bool all_nonzero(Cuda, const View& x) {
   if (x.numel == 0) return true;
   const detail::Space space = detail::merge(*x.shape, x.strides, 1);
-  const Buffer<int> all(1);
-  const int one = 1;
-  upload(all.data(), &one, 1);
+  const Buffer<int> found(1);
+  TENREC_CUDA_CHECK(cudaMemsetAsync(found.data(), 0, sizeof(int), stream()));
   TENREC_LAUNCH(find_zero, grid_for(x.numel), kThreads, 0, stream(), x.data, x.dtype,
-                offsets_of<1>(space.shape, space.strides), x.numel, all.data());
+                offsets_of<1>(space.shape, space.strides), x.numel, found.data());
   TENREC_LAUNCH_CHECK();
-  return download(all.data()) != 0;
+  return download(found.data()) == 0;
 }
 
 }  // namespace tenrec::kernels

@@ -1,19 +1,23 @@
 // Picking elements by index, and putting them back: gather, scatter, rows, masks, triangles, lookup.
 //
-// Indices are contiguous i64, already checked by find_outside: nothing is written on a bad index. What is written twice
-// is written, or added, in the order of the indices, for any number of threads: work is cut so that every element of
-// the result belongs to one chunk.
+// Indices are contiguous i64. On the CPU check_index has already thrown if one is out of range; on a device it only
+// notes it, and what uses the indices reads and writes nothing for one that is outside: where it would have read there
+// are zeros. What is written twice is written, or added, in the order of the indices, for any number of threads: work
+// is cut so that every element of the result belongs to one chunk.
 #pragma once
 
 #include "tenrec/core/dispatch.h"
+#include "tenrec/core/index_error.h"
 #include "tenrec/core/view.h"
 
 namespace tenrec::kernels {
 
-// The row-major position of the first index outside [low, high); -1 if there is none.
-int64_t find_outside(Cpu, const View& index, int64_t low, int64_t high);
-int64_t find_outside(Cuda, const View& index, int64_t low, int64_t high);
-// rows = rows * size + index, with negative indices counted from the end. `first`: rows = index.
+// IndexError, in the name of `op`, for the first index that the rule does not take: at once, or on a device where the
+// host waits next.
+void check_index(Cpu, const char* op, const View& index, const tenrec::detail::IndexRule& rule);
+void check_index(Cuda, const char* op, const View& index, const tenrec::detail::IndexRule& rule);
+// rows = rows * size + index, with negative indices counted from the end. `first`: rows = index. On a device, -1 where
+// an index is outside.
 void combine_rows(Cpu, const View& index, int64_t size, bool first, const View& rows);
 void combine_rows(Cuda, const View& index, int64_t size, bool first, const View& rows);
 

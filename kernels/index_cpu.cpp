@@ -22,20 +22,22 @@ int64_t grain_of(int64_t elements_per_item) {
 
 }  // namespace
 
-int64_t find_outside(Cpu, const View& index, int64_t low, int64_t high) {
+void check_index(Cpu, const char* op, const View& index, const tenrec::detail::IndexRule& rule) {
   const auto* p = index.as<int64_t>();
-  const uint64_t range = uint64_t(high) - uint64_t(low);
+  const uint64_t low = uint64_t(rule.low), range = uint64_t(rule.high) - low;
   std::atomic<int64_t> found{INT64_MAX};
   parallel_for(index.numel, kGrain, [&](int64_t begin, int64_t end) {
-    uint64_t bad = 0;
-    for (int64_t i = begin; i < end; ++i) bad |= uint64_t(uint64_t(p[i]) - uint64_t(low) >= range);
-    if (!bad) return;
+    uint64_t outside = 0;  // among them, those that are skipped
+    for (int64_t i = begin; i < end; ++i) outside |= uint64_t(uint64_t(p[i]) - low >= range);
+    if (!outside) return;
     int64_t at = begin;
-    while (p[at] >= low && p[at] < high) ++at;
+    while (at < end && rule.takes(p[at])) ++at;
+    if (at == end) return;
     for (int64_t seen = found.load(); at < seen && !found.compare_exchange_weak(seen, at);) {
     }
   });
-  return found.load() == INT64_MAX ? -1 : found.load();
+  const int64_t at = found.load();
+  if (at != INT64_MAX) fail<IndexError>(tenrec::detail::index_error(op, rule, p[at], at));
 }
 
 void combine_rows(Cpu, const View& index, int64_t size, bool first, const View& rows) {

@@ -4,6 +4,7 @@
 // Floor: every element is read or written once. Nothing here computes, so rows go by the widest unit that their length
 // and place allow, up to 16 bytes a thread. Positions of true elements are found tile by tile: their numbers, a scan
 // of these, and then every tile knows where to write.
+#include "tenrec/core/cuda/index_record.h"
 #include "tenrec/kernels/cuda/block_scan.cuh"
 #include "tenrec/kernels/cuda/moves.cuh"
 #include "tenrec/kernels/index.h"
@@ -12,23 +13,53 @@
 namespace tenrec::cuda {
 namespace {
 
+using tenrec::detail::IndexRule;
+
 using Count = unsigned long long;  // what integer atomics take
 
-__global__ void note_first_outside(const int64_t* index, int64_t n, int64_t low, int64_t high, Count* first) {
-  for (int64_t i = grid_start(); i < n; i += grid_stride())
-    if (index[i] < low || index[i] >= high) atomicMin(first, Count(i));
+// What is written before is seen by the host before what is written after.
+__device__ inline void fence_for_host() {
+#if defined(__CUDACC__)
+  __threadfence_system();
+#else
+  __threadfence();
+#endif
+}
+
+// One launch, for the host is not asked: the blocks' first offenders meet in one word, and the block that is done last
+// finds the first of all there, writes the record and leaves the words as they were. An earlier error stays.
+__global__ void note_first_outside(const int64_t* index, int64_t n, IndexRule rule, IndexNote note) {
+  Count first = IndexSearch::kNone;
+  for (int64_t i = grid_start(); i < n && first == IndexSearch::kNone; i += grid_stride())
+    if (!rule.takes(index[i])) first = Count(i);
+  first = block_reduce(first, Count(IndexSearch::kNone), [](Count a, Count b) { return a < b ? a : b; });
+  if (threadIdx.x != 0) return;
+  if (first != IndexSearch::kNone) atomicMin(&note.search->first, first);
+  __threadfence();
+  if (atomicAdd(&note.search->blocks_done, Count(1)) + 1 < gridDim.x) return;
+  atomicExch(&note.search->blocks_done, Count(0));
+  first = atomicExch(&note.search->first, Count(IndexSearch::kNone));
+  volatile int64_t* site = &note.record->site;
+  if (first == IndexSearch::kNone || *site != 0) return;
+  note.record->index = index[first];
+  note.record->position = int64_t(first);
+  note.record->rule = rule;
+  fence_for_host();
+  *site = note.site;
 }
 
 __global__ void add_index(const int64_t* index, int64_t n, int64_t size, bool first, int64_t* rows) {
   for (int64_t i = grid_start(); i < n; i += grid_stride()) {
     const int64_t wrapped = index[i] < 0 ? index[i] + size : index[i];
-    rows[i] = first ? wrapped : rows[i] * size + wrapped;
+    const bool inside = wrapped >= 0 && wrapped < size && (first || rows[i] >= 0);
+    rows[i] = !inside ? -1 : first ? wrapped : rows[i] * size + wrapped;
   }
 }
 
 // Sizes and strides in units of T.
 struct TakeShape {
-  int64_t count, inner, skip;  // rows picked, units of each
+  int64_t count, inner;  // rows picked, units of each
+  int64_t n, skip;       // rows there are, and the one that is zero
   int64_t outer_stride, row_stride, inner_stride;
 };
 template <class T>
@@ -36,7 +67,8 @@ __global__ void take_units(const T* from, const int64_t* rows, T* picked, TakeSh
   for (int64_t i = grid_start(); i < n; i += grid_stride()) {
     int64_t k, b;
     const int64_t o = divide(divide(i, s.inner, k), s.count, b), row = rows[b];
-    picked[i] = row == s.skip ? T{} : from[o * s.outer_stride + row * s.row_stride + k * s.inner_stride];
+    const bool taken = row >= 0 && row < s.n && row != s.skip;
+    picked[i] = taken ? from[o * s.outer_stride + row * s.row_stride + k * s.inner_stride] : T{};
   }
 }
 
@@ -140,13 +172,15 @@ __global__ void count_in_blocks(const int64_t* index, int64_t n, int bins, Count
   TENREC_DYNAMIC_SHARED(unsigned, counts);
   for (int bin = int(threadIdx.x); bin < bins; bin += int(blockDim.x)) counts[bin] = 0;
   __syncthreads();
-  for (int64_t i = grid_start(); i < n; i += grid_stride()) atomicAdd(&counts[index[i]], 1u);
+  for (int64_t i = grid_start(); i < n; i += grid_stride())
+    if (index[i] >= 0 && index[i] < bins) atomicAdd(&counts[index[i]], 1u);
   __syncthreads();
   for (int bin = int(threadIdx.x); bin < bins; bin += int(blockDim.x))
     if (counts[bin]) atomicAdd(&y[bin], Count(counts[bin]));
 }
-__global__ void count_in_place(const int64_t* index, int64_t n, Count* y) {
-  for (int64_t i = grid_start(); i < n; i += grid_stride()) atomicAdd(&y[index[i]], Count(1));
+__global__ void count_in_place(const int64_t* index, int64_t n, int64_t bins, Count* y) {
+  for (int64_t i = grid_start(); i < n; i += grid_stride())
+    if (index[i] >= 0 && index[i] < bins) atomicAdd(&y[index[i]], Count(1));
 }
 
 // NaN comes after everything, as in sort.
@@ -183,14 +217,11 @@ namespace tenrec::kernels {
 
 using namespace cuda;
 
-int64_t find_outside(Cuda, const View& index, int64_t low, int64_t high) {
-  if (index.numel == 0) return -1;
-  const Buffer<Count> first(1);
-  TENREC_CUDA_CHECK(cudaMemsetAsync(first.data(), 0xff, sizeof(Count), stream()));
-  TENREC_LAUNCH(note_first_outside, grid_for(index.numel), kThreads, 0, stream(), index.as<int64_t>(), index.numel, low,
-                high, first.data());
+void check_index(Cuda, const char* op, const View& index, const tenrec::detail::IndexRule& rule) {
+  if (index.numel == 0) return;
+  TENREC_LAUNCH(note_first_outside, grid_for(index.numel), kThreads, 0, stream(), index.as<int64_t>(), index.numel,
+                rule, index_note(op));
   TENREC_LAUNCH_CHECK();
-  return int64_t(download(first.data()));  // all bits set: -1
 }
 
 void combine_rows(Cuda, const View& index, int64_t size, bool first, const View& rows) {
@@ -211,6 +242,7 @@ void take_rows(Cuda, const View& from, const View& rows, const View& picked, int
     using T = decltype(zero);
     const TakeShape shape{rows.numel,
                           units.in<T>(inner),
+                          from.size(1),
                           skip,
                           units.in<T>(from.stride(0)),
                           units.in<T>(from.stride(1)),
@@ -278,7 +310,8 @@ void count_each(Cuda, const View& index, const View& y) {
     TENREC_LAUNCH(count_in_blocks, grid, kThreads, size_t(y.numel) * sizeof(unsigned), stream(), index.as<int64_t>(),
                   index.numel, int(y.numel), y.as<Count>());
   else
-    TENREC_LAUNCH(count_in_place, grid, kThreads, 0, stream(), index.as<int64_t>(), index.numel, y.as<Count>());
+    TENREC_LAUNCH(count_in_place, grid, kThreads, 0, stream(), index.as<int64_t>(), index.numel, y.numel,
+                  y.as<Count>());
   TENREC_LAUNCH_CHECK();
 }
 

@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "tenrec/kernels/cuda/moves.cuh"
+#include "tenrec/kernels/cuda/staged.cuh"
 #include "tenrec/kernels/pad.h"
 #include "tenrec/kernels/visit.h"
 
@@ -145,18 +146,6 @@ std::vector<int64_t> all_inverses(const Dims& dims) {
   return out;
 }
 
-// A device copy of host numbers.
-class Uploaded {
- public:
-  explicit Uploaded(const std::vector<int64_t>& numbers) : buffer_(std::max<int64_t>(1, int64_t(numbers.size()))) {
-    if (!numbers.empty()) upload(buffer_.data(), numbers.data(), int64_t(numbers.size()));
-  }
-  const int64_t* data() const { return buffer_.data(); }
-
- private:
-  Buffer<int64_t> buffer_;
-};
-
 }  // namespace
 }  // namespace tenrec::cuda
 
@@ -167,7 +156,7 @@ using namespace cuda;
 void pad(Cuda, const View& x, const View& y, PadMaps maps, const void* fill) {
   if (y.numel == 0) return;
   const Dims dims = merge_dims(x, y, maps);
-  const Uploaded on_device(all_maps(dims));
+  const Staged<int64_t> on_device(all_maps(dims));
   Units units(x.dtype);
   units.address(x.data).address(y.data).elements(dims.inner());
   units.visit([&](auto pattern) {
@@ -184,7 +173,7 @@ void pad(Cuda, const View& x, const View& y, PadMaps maps, const void* fill) {
 void pad_grad(Cuda, const View& dy, const View& dx, PadMaps maps) {
   if (dx.numel == 0) return;
   const Dims dims = merge_dims(dx, dy, maps);
-  const Uploaded on_device(all_inverses(dims));
+  const Staged<int64_t> on_device(all_inverses(dims));
   visit_floating("pad_grad", dy.dtype, [&](auto zero) {
     using T = decltype(zero);
     TENREC_LAUNCH(pad_grad_sums<T>, grid_for(dx.numel), kThreads, 0, stream(), dy.as<T>(), dx.as<T>(), on_device.data(),

@@ -7,12 +7,13 @@
 // each input adds up its list in the order of the outputs. Sums have the CPU's order and bits, but for windows of 32
 // elements or more, which a warp adds up.
 //
-// The windows' bounds travel as a kernel parameter where they fit, so that pooling uploads nothing.
+// The windows' bounds travel as a kernel parameter where they fit, else as several (cuda/staged.cuh), so that pooling
+// uploads nothing.
 #include <bit>
 #include <optional>
 #include <vector>
 
-#include "tenrec/kernels/cuda/launch.h"
+#include "tenrec/kernels/cuda/staged.cuh"
 #include "tenrec/kernels/pool.h"
 #include "tenrec/kernels/visit.h"
 
@@ -31,7 +32,7 @@ using Wide = std::conditional_t<std::is_same_v<T, double>, double, float>;
 struct Ranges {
   static constexpr int kMost = 1600;
   int rows, cols;
-  const int32_t* uploaded;  // row begins, row ends, column begins, column ends; null: they are in `values`
+  const int32_t* staged;  // row begins, row ends, column begins, column ends; null: they are in `values`
   uint16_t values[kMost];
 
   __device__ int64_t size() const { return 2 * (int64_t(rows) + cols); }
@@ -43,7 +44,7 @@ struct RangeTable {
 
   __device__ explicit RangeTable(const Ranges& ranges) {
     TENREC_SHARED(int32_t, values, Ranges::kMost);
-    const int32_t* table = ranges.uploaded;
+    const int32_t* table = ranges.staged;
     if (!table) {
       for (int i = int(threadIdx.x); i < int(ranges.size()); i += int(blockDim.x)) values[i] = ranges.values[i];
       __syncthreads();
@@ -62,7 +63,7 @@ class HostRanges {
              const std::vector<int32_t>& col_begin, const std::vector<int32_t>& col_end) {
     ranges_.rows = int(row_begin.size());
     ranges_.cols = int(col_begin.size());
-    ranges_.uploaded = nullptr;
+    ranges_.staged = nullptr;
     std::vector<int32_t> all;
     for (const std::vector<int32_t>* part : {&row_begin, &row_end, &col_begin, &col_end})
       all.insert(all.end(), part->begin(), part->end());
@@ -71,15 +72,13 @@ class HostRanges {
       std::copy(all.begin(), all.end(), ranges_.values);
       return;
     }
-    buffer_.emplace(int64_t(all.size()));
-    upload(buffer_->data(), all.data(), int64_t(all.size()));
-    ranges_.uploaded = buffer_->data();
+    ranges_.staged = staged_.emplace(all).data();
   }
   const Ranges& get() const { return ranges_; }
 
  private:
   Ranges ranges_;
-  std::optional<Buffer<int32_t>> buffer_;
+  std::optional<Staged<int32_t>> staged_;
 };
 
 HostRanges windows_of(const Windows& rows, const Windows& cols) { return {rows.begin, rows.end, cols.begin, cols.end}; }
@@ -109,15 +108,13 @@ class HostDivisors {
       divisors_ = {count ? *divisor : 1, nullptr};
       return;
     }
-    buffer_.emplace(count);
-    upload(buffer_->data(), divisor, count);
-    divisors_ = {0, buffer_->data()};
+    divisors_ = {0, staged_.emplace(std::vector<float>(divisor, divisor + count)).data()};
   }
   const Divisors& get() const { return divisors_; }
 
  private:
   Divisors divisors_;
-  std::optional<Buffer<float>> buffer_;
+  std::optional<Staged<float>> staged_;
 };
 
 // Where an element of the planes stands.

@@ -24,11 +24,13 @@ using kernels::visit_width;
 // --- gather ----------------------------------------------------------------------------------------------------------
 
 template <class T>
-__global__ void gather_elements(const T* x, const int64_t* index, T* y, Offsets<2> offsets, int64_t along, int64_t n) {
+__global__ void gather_elements(const T* x, const int64_t* index, T* y, Offsets<2> offsets, int64_t along,
+                                int64_t places, int64_t n) {
   for (int64_t i = grid_start(); i < n; i += grid_stride()) {
     int64_t at[2];
     offsets.at(i, at);
-    y[at[1]] = x[at[0] + index[i] * along];
+    const int64_t place = index[i];
+    y[at[1]] = place >= 0 && place < places ? x[at[0] + place * along] : T{};
   }
 }
 
@@ -57,7 +59,9 @@ __global__ void put_by_line(IndexLines index, PutLines lines) {
     const T* from = static_cast<const T*>(lines.from) + at[0];
     T* y = static_cast<T*>(lines.y) + at[1];
     const int64_t* places = index.index + index.first(l);
-    for (int64_t k = 0; k < lines.length; ++k) y[places[k * index.inner] * lines.y_along] = from[k * lines.from_along];
+    for (int64_t k = 0; k < lines.length; ++k)
+      if (const int64_t place = places[k * index.inner]; index.holds(place))
+        y[place * lines.y_along] = from[k * lines.from_along];
   }
 }
 
@@ -68,8 +72,9 @@ __global__ void combine_by_line(Op combine, IndexLines index, PutLines lines, in
     lines.offsets.at(l, at);
     const int64_t* places = index.index + index.first(shared ? 0 : l);
     for (int64_t k = 0; k < lines.length; ++k) {
-      const int64_t place = places[k * index.inner], to = at[1] + place * lines.y_along;
-      if (place == skip) continue;
+      const int64_t place = places[k * index.inner];
+      if (place == skip || !index.holds(place)) continue;
+      const int64_t to = at[1] + place * lines.y_along;
       const T value = load_as<T>(lines.from, at[0] + k * lines.from_along, lines.dtype);
       store_as(lines.y, to, lines.dtype, combine(load_as<T>(lines.y, to, lines.dtype), value));
     }
@@ -104,7 +109,7 @@ __global__ void put_last(const Key* keys, const Place* places, PutLines lines, i
   for (int64_t i = grid_start(); i < n; i += grid_stride()) {
     int64_t p, at[2];
     const int64_t line = divide(i, lines.length, p);
-    if (p + 1 < lines.length && keys[i + 1] == keys[i]) continue;
+    if (keys[i] == kNoKey<Key> || (p + 1 < lines.length && keys[i + 1] == keys[i])) continue;
     lines.offsets.at(line, at);
     static_cast<T*>(lines.y)[at[1] + int64_t(keys[i]) * lines.y_along] =
         static_cast<const T*>(lines.from)[at[0] + int64_t(places[i]) * lines.from_along];
@@ -116,11 +121,14 @@ __global__ void put_last(const Key* keys, const Place* places, PutLines lines, i
 using Position = unsigned long long;  // what integer atomics take
 
 // winner[row] = the last position that names it, counted from 1.
-__global__ void find_winners(const int64_t* rows, int64_t count, Position* winner) {
-  for (int64_t b = grid_start(); b < count; b += grid_stride()) atomicMax(&winner[rows[b]], Position(b + 1));
+__global__ void find_winners(const int64_t* rows, int64_t count, int64_t rows_in_all, Position* winner) {
+  for (int64_t b = grid_start(); b < count; b += grid_stride())
+    if (rows[b] >= 0 && rows[b] < rows_in_all) atomicMax(&winner[rows[b]], Position(b + 1));
 }
-__global__ void mark_winners(const int64_t* rows, int64_t count, const Position* winner, uint8_t* last) {
-  for (int64_t b = grid_start(); b < count; b += grid_stride()) last[b] = winner[rows[b]] == Position(b + 1);
+__global__ void mark_winners(const int64_t* rows, int64_t count, int64_t rows_in_all, const Position* winner,
+                             uint8_t* last) {
+  for (int64_t b = grid_start(); b < count; b += grid_stride())
+    last[b] = rows[b] >= 0 && rows[b] < rows_in_all && winner[rows[b]] == Position(b + 1);
 }
 template <class T>
 __global__ void put_winners(const T* picked, const int64_t* rows, const Position* winner, T* into, int64_t count,
@@ -128,7 +136,8 @@ __global__ void put_winners(const T* picked, const int64_t* rows, const Position
   for (int64_t i = grid_start(); i < n; i += grid_stride()) {
     int64_t k, b;
     const int64_t o = divide(divide(i, inner, k), count, b), row = rows[b];
-    if (winner[row] == Position(b + 1)) into[(o * rows_in_all + row) * inner + k] = picked[i];
+    if (row >= 0 && row < rows_in_all && winner[row] == Position(b + 1))
+      into[(o * rows_in_all + row) * inner + k] = picked[i];
   }
 }
 
@@ -136,7 +145,7 @@ class Winners {
  public:
   Winners(const View& rows, int64_t n) : winner_(n) {
     TENREC_CUDA_CHECK(cudaMemsetAsync(winner_.data(), 0, size_t(n) * sizeof(Position), stream()));
-    TENREC_LAUNCH(find_winners, grid_for(rows.numel), kThreads, 0, stream(), rows.as<int64_t>(), rows.numel,
+    TENREC_LAUNCH(find_winners, grid_for(rows.numel), kThreads, 0, stream(), rows.as<int64_t>(), rows.numel, n,
                   winner_.data());
     TENREC_LAUNCH_CHECK();
   }
@@ -148,8 +157,9 @@ class Winners {
 
 // --- how lines are done ----------------------------------------------------------------------------------------------
 
-IndexLines index_lines(const View& index, int64_t dim) {
-  IndexLines lines{index.as<int64_t>(), index.ndim() ? index.size(dim) : 1, 1};
+// Into `places` places along `dim`.
+IndexLines index_lines(const View& index, int64_t dim, int64_t places) {
+  IndexLines lines{index.as<int64_t>(), index.ndim() ? index.size(dim) : 1, 1, places};
   for (int64_t d = dim + 1; d < index.ndim(); ++d) lines.inner *= index.size(d);
   return lines;
 }
@@ -188,14 +198,13 @@ void combine_walking(const Op& combine, const IndexLines& index, const PutLines&
   TENREC_LAUNCH_CHECK();
 }
 
-// n: of places in a line of y. `shared`: all lines have one index.
+// `shared`: all lines have one index.
 template <class T, class Op>
-void combine_sorted(const Op& combine, const IndexLines& index, const PutLines& lines, int64_t n, int64_t skip,
-                    bool shared) {
-  visit_key(n, lines.length, [&](auto key, auto place) {
+void combine_sorted(const Op& combine, const IndexLines& index, const PutLines& lines, int64_t skip, bool shared) {
+  visit_key(index, [&](auto key, auto place) {
     using Key = decltype(key);
     using Place = decltype(place);
-    const SortedKeys<Key, Place> sorted(index, shared ? 1 : lines.count, n);
+    const SortedKeys<Key, Place> sorted(index, shared ? 1 : lines.count);
     combine_levels<Key, Place, T, Op>(combine, {sorted.keys(), sorted.places(), nullptr, lines.length, shared}, lines,
                                       Key(skip));
   });
@@ -203,19 +212,19 @@ void combine_sorted(const Op& combine, const IndexLines& index, const PutLines& 
 
 template <class Op>
 void scatter_with(const Op& combine, const View& src, const View& index, const View& y, int64_t dim) {
-  const IndexLines from = index_lines(index, dim);
+  const IndexLines from = index_lines(index, dim, y.ndim() ? y.size(dim) : 1);
   const PutLines lines = put_lines(src, y, *index.shape, dim);
   visit_combined(y.dtype, [&](auto zero) {
     using T = decltype(zero);
     if (walks(from, lines.count))
       combine_walking<T>(combine, from, lines, -1, false);
     else
-      combine_sorted<T>(combine, from, lines, y.ndim() ? y.size(dim) : 1, -1, false);
+      combine_sorted<T>(combine, from, lines, -1, false);
   });
 }
 
 void scatter_put(const View& src, const View& index, const View& y, int64_t dim) {
-  const IndexLines from = index_lines(index, dim);
+  const IndexLines from = index_lines(index, dim, y.ndim() ? y.size(dim) : 1);
   const PutLines lines = put_lines(src, y, *index.shape, dim);
   visit_width(y.dtype, [&](auto zero) {
     using T = decltype(zero);
@@ -223,11 +232,10 @@ void scatter_put(const View& src, const View& index, const View& y, int64_t dim)
       TENREC_LAUNCH(put_by_line<T>, grid_for(lines.count, 64), 64, 0, stream(), from, lines);
       return;
     }
-    const int64_t n = y.size(dim);
-    visit_key(n, lines.length, [&](auto key, auto place) {
+    visit_key(from, [&](auto key, auto place) {
       using Key = decltype(key);
       using Place = decltype(place);
-      const SortedKeys<Key, Place> sorted(from, lines.count, n);
+      const SortedKeys<Key, Place> sorted(from, lines.count);
       TENREC_LAUNCH((put_last<T, Key, Place>), grid_for(index.numel), kThreads, 0, stream(), sorted.keys(),
                     sorted.places(), lines, index.numel);
     });
@@ -251,7 +259,7 @@ void gather(Cuda, const View& x, const View& index, const View& y, int64_t dim) 
   visit_width(x.dtype, [&](auto zero) {
     using T = decltype(zero);
     TENREC_LAUNCH(gather_elements<T>, grid_for(y.numel), kThreads, 0, stream(), x.as<T>(), index.as<int64_t>(),
-                  y.as<T>(), offsets_of<2>(space.shape, space.strides), along, y.numel);
+                  y.as<T>(), offsets_of<2>(space.shape, space.strides), along, x.ndim() ? x.size(dim) : 1, y.numel);
   });
   TENREC_LAUNCH_CHECK();
 }
@@ -278,15 +286,15 @@ void scatter(Cuda, const View& src, const View& index, const View& y, int64_t di
 void last_writers(Cuda, const View& index, int64_t n, int64_t dim, const View& last) {
   if (index.numel == 0) return;
   constexpr int64_t kShort = 32;
-  const IndexLines lines = index_lines(index, dim);
+  const IndexLines lines = index_lines(index, dim, n);
   const unsigned grid = grid_for(index.numel);
   if (lines.length <= kShort)
     TENREC_LAUNCH(look_for_later, grid, kThreads, 0, stream(), lines, last.as<uint8_t>(), index.numel);
   else
-    visit_key(n, lines.length, [&](auto key, auto place) {
+    visit_key(lines, [&](auto key, auto place) {
       using Key = decltype(key);
       using Place = decltype(place);
-      const SortedKeys<Key, Place> sorted(lines, index.numel / lines.length, n);
+      const SortedKeys<Key, Place> sorted(lines, index.numel / lines.length);
       TENREC_LAUNCH((mark_last<Key, Place>), grid, kThreads, 0, stream(), sorted.keys(), sorted.places(), lines,
                     last.as<uint8_t>(), index.numel);
     });
@@ -298,14 +306,14 @@ void add_rows(Cuda, const View& picked, const View& rows, const View& into, int6
     fail<DTypeError>("adding rows is not defined for ", into.dtype);
   if (picked.numel == 0) return;
   constexpr int64_t kShort = 32;
-  const IndexLines index{rows.as<int64_t>(), rows.numel, 1};
+  const IndexLines index{rows.as<int64_t>(), rows.numel, 1, into.size(1)};
   const PutLines lines = put_lines(picked, into, *picked.shape, 1);
   visit_combined(into.dtype, [&](auto zero) {
     using T = decltype(zero);
     if (rows.numel <= kShort)
       combine_walking<T>(WideAdd(), index, lines, skip, true);
     else
-      combine_sorted<T>(WideAdd(), index, lines, into.size(1), skip, true);
+      combine_sorted<T>(WideAdd(), index, lines, skip, true);
   });
 }
 
@@ -327,7 +335,7 @@ void put_rows(Cuda, const View& picked, const View& rows, const View& into) {
 void last_rows(Cuda, const View& rows, int64_t n, const View& last) {
   if (rows.numel == 0) return;
   const Winners winners(rows, n);
-  TENREC_LAUNCH(mark_winners, grid_for(rows.numel), kThreads, 0, stream(), rows.as<int64_t>(), rows.numel,
+  TENREC_LAUNCH(mark_winners, grid_for(rows.numel), kThreads, 0, stream(), rows.as<int64_t>(), rows.numel, n,
                 winners.data(), last.as<uint8_t>());
   TENREC_LAUNCH_CHECK();
 }

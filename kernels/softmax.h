@@ -25,14 +25,11 @@ void logsumexp(Cuda, const View& x, const View& y);
 struct CrossEntropy {
   int64_t dim;                   // of the classes
   bool from_logits = true;       // false: x holds log-probabilities
-  const int64_t* targets;        // one per row, in [0, classes) or ignore_index
+  const int64_t* targets;        // one per row; on a device, what is no class is ignored too
   const void* weight = nullptr;  // one per class
   int64_t ignore_index = -100;
   double smoothing = 0;
 };
-// The position of the first target that is neither a class nor ignored; -1 if there is none.
-int64_t first_bad_target(Cpu, const int64_t* targets, int64_t n, int64_t classes, int64_t ignore_index);
-int64_t first_bad_target(Cuda, const int64_t* targets, int64_t n, int64_t classes, int64_t ignore_index);
 // Per row: its loss, the weight of its class (0 if ignored), and in stats [rows, 2] the maximum and the sum of
 // e^(x - maximum), in one pass.
 void cross_entropy(Cpu, const CrossEntropy& c, const View& x, const View& losses, const View& weights,

@@ -234,12 +234,6 @@ void logsumexp(Cpu, const View& x, const View& y) {
 
 // --- cross-entropy --------------------------------------------------------------------------------------------------
 
-int64_t first_bad_target(Cpu, const int64_t* targets, int64_t n, int64_t classes, int64_t ignore_index) {
-  for (int64_t i = 0; i < n; ++i)
-    if ((targets[i] < 0 || targets[i] >= classes) && targets[i] != ignore_index) return i;
-  return -1;
-}
-
 namespace {
 
 // The parts of a smoothed and weighted target: `picked` for its class, `spread` (times the weight) for every class.

@@ -232,6 +232,9 @@ TEST(Elementwise, ResultsMayBeWrittenIntoAnyLayout) {
       expect_elements(x, {before, y}, [](const std::vector<double>& v) { return v[0] + 2 * v[1]; });
       mul_(x, 2);
       expect_elements(x, {before, y}, [](const std::vector<double>& v) { return 2 * (v[0] + 2 * v[1]); });
+      fill_(x, 3);
+      mul_(x, y);
+      expect_elements(x, {before, y}, [](const std::vector<double>& v) { return 3 * v[1]; });
     }
   }
 }

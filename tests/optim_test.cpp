@@ -227,14 +227,48 @@ TEST(Schedulers, StateGoesOn) {
 TEST(Clip, NormAndValue) {
   Tensor x = tensor({3., 4.}, {.requires_grad = true});
   x.set_grad(tensor({3., 4.}));
-  EXPECT_NEAR(clip_grad_norm_({x}, 1), 5, 1e-6);
+  EXPECT_NEAR(clip_grad_norm_({x}, 1).item<double>(), 5, 1e-6);
   EXPECT_NEAR(x.grad().item<float>(1), 0.8, 1e-5);
   x.set_grad(tensor({-3., 0.5}));
   clip_grad_value_({x}, 1);
   EXPECT_EQ(x.grad().to_vector<float>(), (std::vector<float>{-1, 0.5}));
-  EXPECT_NEAR(clip_grad_norm_({x}, 10, INFINITY), 1, 1e-6);
+  EXPECT_NEAR(clip_grad_norm_({x}, 10, INFINITY).item<double>(), 1, 1e-6);
+  EXPECT_EQ(x.grad().to_vector<float>(), (std::vector<float>{-1, 0.5}))
+      << "a norm that is small enough changes nothing";
   x.set_grad(tensor({NAN, 1.}));
   EXPECT_THROW(clip_grad_norm_({x}, 1, 2, true), AutogradError);
+  EXPECT_TRUE(std::isnan(clip_grad_norm_({x}, 1).item<double>()));
+  EXPECT_TRUE(std::isnan(x.grad().item<double>(1))) << "a NaN shows, as in PyTorch";
+  EXPECT_THROW(clip_grad_norm_({x}, -1), ValueError);
+  EXPECT_THROW(clip_grad_norm_({x}, 1, 0), ValueError);
+}
+
+// Several tensors of several shapes and dtypes under each kind of norm.
+TEST(Clip, TheNormIsThatOfAllGradientsTogether) {
+  for (const double p : {1., 2., 3., double(INFINITY)}) {
+    const std::vector<Tensor> values{tensor({{3., -4.}, {1., 0.}}), tensor({2.}, {.dtype = bf16}), full({}, -6),
+                                     tensor({0.5}, {.dtype = f64})};
+    std::vector<Tensor> xs{empty({0}, {.requires_grad = true}), ones({3}, {.requires_grad = true})};
+    xs[0].set_grad(empty({0}));  // nothing in one, none for the other
+    double expected = 0;
+    for (const Tensor& value : values) {
+      xs.push_back(zeros_like(value).set_requires_grad(true));
+      xs.back().set_grad(clone(value));
+      for (double v : value.to_vector<double>())
+        expected = std::isinf(p) ? std::max(expected, std::abs(v)) : expected + std::pow(std::abs(v), p);
+    }
+    if (!std::isinf(p)) expected = std::pow(expected, 1 / p);
+    const Tensor total = clip_grad_norm_(xs, 1, p);
+    EXPECT_EQ(total.dtype(), f64);
+    EXPECT_EQ(total.ndim(), 0);
+    EXPECT_NEAR(total.item<double>(), expected, 2e-6) << "p = " << p;
+    for (size_t i = 0; i < values.size(); ++i) {
+      const std::vector<double> before = values[i].to_vector<double>(), after = xs[i + 2].grad().to_vector<double>();
+      for (size_t k = 0; k < before.size(); ++k)
+        EXPECT_NEAR(after[k], before[k] / expected, values[i].dtype() == bf16 ? 1e-2 : 1e-5) << "p = " << p;
+    }
+  }
+  EXPECT_EQ(clip_grad_norm_({}, 1).item<double>(), 0);
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include "tenrec/core/view.h"
 #include "tenrec/kernels/convert.h"
 #include "tenrec/kernels/elementwise.h"
+#include "tenrec/kernels/ramp.h"
 
 namespace tenrec {
 
@@ -71,9 +72,10 @@ Tensor arange(Scalar start, Scalar end, Scalar step, const TensorOptions& option
   const double count = std::ceil((end.value - start.value) / step.value);
   if (!(step.value != 0) || !(count >= 0) || count > 0x1p53)
     fail<ValueError>("arange: no sequence from ", start.value, " to ", end.value, " in steps of ", step.value);
-  std::vector<double> values(static_cast<size_t>(count));
-  for (size_t i = 0; i < values.size(); ++i) values[i] = start.value + double(i) * step.value;
-  return from_doubles(values, {int64_t(values.size())}, options);
+  Tensor y = empty({int64_t(count)}, {.dtype = options.dtype, .device = options.device});
+  dispatch("arange", y.device(), [&](auto device) { kernels::ramp(device, start.value, step.value, view(y)); });
+  if (options.requires_grad) y.set_requires_grad(true);
+  return y;
 }
 Tensor arange(Scalar start, Scalar end, const TensorOptions& options) { return arange(start, end, 1, options); }
 Tensor arange(Scalar end, const TensorOptions& options) { return arange(0, end, 1, options); }

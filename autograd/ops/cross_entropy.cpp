@@ -60,14 +60,12 @@ void check_targets(const IndexLoss& loss, const Tensor& x, const Tensor& target)
   if (target.shape() != rows)
     fail<ShapeError>(loss.name, ": input ", x.shape(), " needs targets of shape ", rows, ", got ", target.shape());
   detail::check_same_device(loss.name, x, target);
-  int64_t bad = -1;
-  dispatch(loss.name, x.device(), [&](auto device) {
-    bad = kernels::first_bad_target(device, view(loss.target).as<int64_t>(), target.numel(), loss.classes,
-                                    loss.options.ignore_index);
-  });
-  if (bad >= 0)
-    fail<IndexError>(loss.name, ": target ", reshape(loss.target, {-1}).item<int64_t>(bad), " at position ", bad,
-                     " is out of range for ", loss.classes, " classes");
+  detail::check_index(loss.name, loss.target,
+                      {.kind = detail::IndexRule::Kind::target,
+                       .low = 0,
+                       .high = loss.classes,
+                       .skips = true,
+                       .skipped = loss.options.ignore_index});
 }
 
 // The same loss of ops, for derivatives of derivatives.

@@ -120,33 +120,47 @@ void check_divisor(const char* op, const Tensor& a, const Tensor& b) {
   const bool nonzero = dispatch(op, b.device(), [&](auto device) { return kernels::all_nonzero(device, view(b)); });
   if (!nonzero) fail<ValueError>(op, ": integer division by zero (divisor of shape ", b.shape(), ")");
 }
+// A number is looked at without a device.
+void check_divisor(const char* op, const Tensor& a, Scalar b) {
+  if (!is_floating(a.dtype()) && a.numel() > 0 && !b.floating && b.integer == 0)
+    fail<ValueError>(op, ": integer division by zero (divisor of shape ", Shape(), ")");
+}
 
-}  // namespace
-
-Tensor floor_divide(const Tensor& a, const Tensor& b) {
-  check_divisor("floor_divide", a, b);
+Tensor floor_divided(const Tensor& a, const Tensor& b) {
   return record("floor_divide", {a, b}, zip("floor_divide", kernels::FloorDivide(), a, b), save_none, zero_rule);
 }
-Tensor floor_divide(const Tensor& a, Scalar b) { return floor_divide(a, number_for(a, b)); }
-
-Tensor remainder(const Tensor& a, const Tensor& b) {
-  check_divisor("remainder", a, b);
+Tensor remainder_of(const Tensor& a, const Tensor& b) {
   return record("remainder", {a, b}, zip("remainder", kernels::Remainder(), a, b), save_inputs,
                 [](const Saved& s, const Tensor& dy, Needs needs) {
-                  return Grads{dy, needs[1] ? -(dy * floor_divide(s.input(0), s.input(1))) : Tensor()};
+                  return Grads{dy, needs[1] ? -(dy * floor_divided(s.input(0), s.input(1))) : Tensor()};
                 });
 }
-Tensor remainder(const Tensor& a, Scalar b) { return remainder(a, number_for(a, b)); }
-Tensor remainder(Scalar a, const Tensor& b) { return remainder(number_for(b, a), b); }
-
-Tensor fmod(const Tensor& a, const Tensor& b) {
-  check_divisor("fmod", a, b);
+Tensor fmod_of(const Tensor& a, const Tensor& b) {
   return record("fmod", {a, b}, zip("fmod", kernels::Fmod(), a, b), save_inputs,
                 [](const Saved& s, const Tensor& dy, Needs needs) {
                   return Grads{dy, needs[1] ? -(dy * trunc(s.input(0) / s.input(1))) : Tensor()};
                 });
 }
-Tensor fmod(const Tensor& a, Scalar b) { return fmod(a, number_for(a, b)); }
+
+// With the check of the divisor before it.
+template <class Divisor>
+Tensor divided(const char* op, Tensor (*f)(const Tensor&, const Tensor&), const Tensor& a, const Divisor& b) {
+  check_divisor(op, a, b);
+  if constexpr (std::is_same_v<Divisor, Scalar>)
+    return f(a, number_for(a, b));
+  else
+    return f(a, b);
+}
+
+}  // namespace
+
+Tensor floor_divide(const Tensor& a, const Tensor& b) { return divided("floor_divide", floor_divided, a, b); }
+Tensor floor_divide(const Tensor& a, Scalar b) { return divided("floor_divide", floor_divided, a, b); }
+Tensor remainder(const Tensor& a, const Tensor& b) { return divided("remainder", remainder_of, a, b); }
+Tensor remainder(const Tensor& a, Scalar b) { return divided("remainder", remainder_of, a, b); }
+Tensor remainder(Scalar a, const Tensor& b) { return remainder(number_for(b, a), b); }
+Tensor fmod(const Tensor& a, const Tensor& b) { return divided("fmod", fmod_of, a, b); }
+Tensor fmod(const Tensor& a, Scalar b) { return divided("fmod", fmod_of, a, b); }
 
 // --- powers ---------------------------------------------------------------------------------------------------------
 namespace {

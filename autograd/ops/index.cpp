@@ -1,5 +1,7 @@
 #include "tenrec/autograd/ops/index.h"
 
+#include <algorithm>
+
 #include "tenrec/autograd/ops/creation.h"
 #include "tenrec/autograd/ops/elementwise.h"
 #include "tenrec/autograd/ops/elementwise_impl.h"
@@ -124,11 +126,7 @@ Tensor flat_index(const Tensor& base, const Picker& p) {
   }
   const Tensor t = detail::as_index("index", p.tensor);
   const int64_t size = base.shape()[p.dim];
-  const int64_t at =
-      dispatch("index", t.device(), [&](auto device) { return kernels::find_outside(device, view(t), -size, size); });
-  if (at >= 0)
-    fail<IndexError>("index: index ", reshape(t, {-1}).item<int64_t>(at), " (element ", at,
-                     " of an index tensor) is out of range for ", "dimension ", p.dim, " of size ", size);
+  detail::check_index("index", t, {.kind = detail::IndexRule::Kind::picker, .low = -size, .high = size, .dim = p.dim});
   return t;
 }
 
@@ -374,9 +372,9 @@ Tensor one_hot(const Tensor& index, int64_t classes) {
   if (classes < -1 || classes == 0) fail<ValueError>("one_hot: expected at least one class, got ", classes);
   if (classes == -1) {
     if (labels.numel() == 0) fail<ValueError>("one_hot: an empty tensor does not say how many classes there are");
-    classes = amax(labels).item<int64_t>() + 1;
+    classes = std::max<int64_t>(amax(labels).item<int64_t>(), 0) + 1;
   }
-  detail::check_index("one_hot", labels, 0, classes, -1);
+  detail::check_index("one_hot", labels, {.low = 0, .high = classes});
   Shape shape = index.shape();
   shape.push_back(classes);
   Tensor y = empty(shape, {.dtype = i64, .device = index.device()});

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "tenrec/core/index_error.h"
 #include "tenrec/core/tensor.h"
 
 namespace tenrec {
@@ -98,9 +99,12 @@ Tensor bincount(const Tensor& x, const Tensor& weights, int64_t min_length = 0);
 namespace detail {
 // An index tensor as contiguous i64 outside the tape. DTypeError unless it is i64 or i32.
 Tensor as_index(const char* op, const Tensor& index);
-// Throws IndexError unless all of a contiguous i64 tensor is in [low, high). `dim` is for the message; -1: not one
-// dimension.
-void check_index(const char* op, const Tensor& index, int64_t low, int64_t high, int64_t dim);
+// IndexError unless the rule takes all of a contiguous i64 tensor: at once on the CPU, where the host waits next on a
+// device. There, what uses the index must leave out what is outside (kernels/index.h).
+void check_index(const char* op, const Tensor& index, const IndexRule& rule);
+inline IndexRule into_dim(int64_t dim, int64_t size) {
+  return {.kind = IndexRule::Kind::dimension, .low = 0, .high = size, .dim = dim};
+}
 // Positions of what is not zero in the flattened x.
 Tensor true_positions(const Tensor& x);
 

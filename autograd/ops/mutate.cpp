@@ -93,17 +93,27 @@ const Tensor& fill_as(const char* op, const char* instead, const Tensor& x, Scal
 const Tensor& fill_(const Tensor& x, Scalar value) { return fill_as("fill_", "x = full_like(x, value)", x, value); }
 const Tensor& zero_(const Tensor& x) { return fill_as("zero_", "x = zeros_like(x)", x, 0); }
 
-const Tensor& add_(const Tensor& x, const Tensor& y, double alpha) {
-  detail::check_mutation("add_", x, "x = x + alpha * y");
-  detail::check_broadcast("add_", x, y);
+namespace {
+// x = f(x, y), y broadcast to x's shape. `fractions`: f makes fractions of whole numbers.
+template <class F>
+const Tensor& zip_in_place(const char* op, const char* instead, const F& f, const Tensor& x, const Tensor& y,
+                           bool fractions) {
+  detail::check_mutation(op, x, instead);
+  detail::check_broadcast(op, x, y);
   const DType result = detail::result_type(x, y), compute = kernels::compute_dtype(result);
-  detail::check_result("add_", x, is_floating(result) || alpha != std::trunc(alpha));
+  detail::check_result(op, x, is_floating(result) || fractions);
   const Tensor other = detail::apart_from(x, y);
-  dispatch("add_", x.device(), [&](auto device) {
-    kernels::binary(device, kernels::AddScaled{alpha}, compute, view(x), view(other), view(x));
-  });
+  dispatch(op, x.device(), [&](auto device) { kernels::binary(device, f, compute, view(x), view(other), view(x)); });
   detail::bump_version(x);
   return x;
+}
+}  // namespace
+
+const Tensor& add_(const Tensor& x, const Tensor& y, double alpha) {
+  return zip_in_place("add_", "x = x + alpha * y", kernels::AddScaled{alpha}, x, y, alpha != std::trunc(alpha));
+}
+const Tensor& mul_(const Tensor& x, const Tensor& y) {
+  return zip_in_place("mul_", "x = x * y", kernels::Mul(), x, y, false);
 }
 
 const Tensor& mul_(const Tensor& x, Scalar value) {

@@ -12,7 +12,9 @@ const Tensor& fill_(const Tensor& x, Scalar value);
 const Tensor& zero_(const Tensor& x);
 // x = x + alpha * y, y broadcast to x's shape.
 const Tensor& add_(const Tensor& x, const Tensor& y, double alpha = 1);
+// x = x * y, a number or a tensor broadcast to x's shape.
 const Tensor& mul_(const Tensor& x, Scalar value);
+const Tensor& mul_(const Tensor& x, const Tensor& y);
 
 namespace detail {
 // Whether elements of shape `from` fill shape `to` by repetition.

@@ -17,16 +17,8 @@ Tensor as_index(const char* op, const Tensor& index) {
   return contiguous(index.detach().to(i64));
 }
 
-void check_index(const char* op, const Tensor& index, int64_t low, int64_t high, int64_t dim) {
-  const int64_t at =
-      dispatch(op, index.device(), [&](auto device) { return kernels::find_outside(device, view(index), low, high); });
-  if (at < 0) return;
-  const int64_t bad = reshape(index, {-1}).item<int64_t>(at);
-  if (dim < 0)
-    fail<IndexError>(op, ": index ", bad, " (element ", at, " of the indices) is out of range, expected ", low, " to ",
-                     high - 1);
-  fail<IndexError>(op, ": index ", bad, " (element ", at, " of the indices) is out of range for dimension ", dim,
-                   " of size ", high);
+void check_index(const char* op, const Tensor& index, const IndexRule& rule) {
+  dispatch(op, index.device(), [&](auto device) { kernels::check_index(device, op, view(index), rule); });
 }
 
 Tensor true_positions(const Tensor& x) {
@@ -111,7 +103,7 @@ Tensor index_select(const Tensor& x, int64_t dim, const Tensor& index) {
   check_vector("index_select", index);
   detail::check_same_device("index_select", x, index);
   const Tensor rows = detail::as_index("index_select", index);
-  detail::check_index("index_select", rows, 0, x.ndim() ? x.shape()[dim] : 1, dim);
+  detail::check_index("index_select", rows, detail::into_dim(dim, x.ndim() ? x.shape()[dim] : 1));
   const Tensor y = detail::take_rows("index_select", around(x, dim), rows);
   Shape shape = x.shape();
   if (x.ndim() == 0) return reshape(y, shape);
@@ -132,7 +124,7 @@ Tensor index_add(const Tensor& x, int64_t dim, const Tensor& index, const Tensor
   if (source.dtype() != x.dtype())
     fail<DTypeError>("index_add: source is ", source.dtype(), ", x is ", x.dtype(), "; they must agree");
   const int64_t n = x.ndim() ? x.shape()[dim] : 1;
-  detail::check_index("index_add", rows, 0, n, dim);
+  detail::check_index("index_add", rows, detail::into_dim(dim, n));
   const Tensor scaled = alpha.value == 1 || (!alpha.floating && alpha.integer == 1) ? source : source * alpha;
   return x + reshape(detail::add_rows("index_add", around(scaled, dim), rows, n), x.shape());
 }
@@ -144,7 +136,7 @@ Tensor embedding(const Tensor& weight, const Tensor& indices, int64_t padding_id
     fail<IndexError>("embedding: padding_idx ", padding_idx, " is out of range for ", count, " rows");
   detail::check_same_device("embedding", weight, indices);
   const Tensor rows = flatten(detail::as_index("embedding", indices));
-  detail::check_index("embedding", rows, 0, count, 0);
+  detail::check_index("embedding", rows, detail::into_dim(0, count));
   const int64_t dim = weight.shape()[1];
   Shape shape = indices.shape();
   shape.push_back(dim);
@@ -165,7 +157,7 @@ Tensor embedding(const Tensor& weight, const Tensor& indices, int64_t padding_id
 Tensor take(const Tensor& x, const Tensor& index) {
   detail::check_same_device("take", x, index);
   const Tensor given = detail::as_index("take", index);
-  detail::check_index("take", given, -x.numel(), x.numel(), -1);
+  detail::check_index("take", given, {.low = -x.numel(), .high = x.numel()});
   const Tensor rows = empty({given.numel()}, {.dtype = i64, .device = x.device()});
   dispatch("take", x.device(),
            [&](auto device) { kernels::combine_rows(device, view(given), x.numel(), true, view(rows)); });
@@ -181,7 +173,7 @@ Tensor bincount(const Tensor& x, const Tensor& weights, int64_t min_length) {
     fail<ShapeError>("bincount: weights of shape ", weights.shape(), " for x of shape ", x.shape());
   if (min_length < 0) fail<ValueError>("bincount: min_length must not be negative, got ", min_length);
   const Tensor bins = contiguous(x.detach().to(i64));
-  detail::check_index("bincount", bins, 0, INT64_MAX, -1);
+  detail::check_index("bincount", bins, {.low = 0, .high = INT64_MAX});
   int64_t length = min_length;
   if (bins.numel()) length = std::max(length, amax(bins).item<int64_t>() + 1);
   if (!weights.defined()) {

@@ -30,7 +30,7 @@ Tensor checked_index(const char* op, const Tensor& x, int64_t& dim, const Tensor
       fail<ShapeError>(op, ": the index of shape ", index.shape(), " is larger than shape ", x.shape(),
                        " at dimension ", d);
   const Tensor checked = detail::as_index(op, index);
-  detail::check_index(op, checked, 0, x.shape()[dim], dim);
+  detail::check_index(op, checked, detail::into_dim(dim, x.shape()[dim]));
   return checked;
 }
 
@@ -159,7 +159,9 @@ Tensor take_along_dim(const Tensor& x, const Tensor& index, int64_t dim) {
   Shape shape = broadcast_shapes("take_along_dim", of_x, of_index);
   shape[dim] = index.shape()[dim];
   const Tensor given = contiguous(expand(detail::as_index("take_along_dim", index), shape));
-  detail::check_index("take_along_dim", given, -size, size, dim);
+  detail::IndexRule rule = detail::into_dim(dim, size);
+  rule.low = -size;
+  detail::check_index("take_along_dim", given, rule);
   const Tensor wrapped = empty_like(given);
   dispatch("take_along_dim", x.device(),
            [&](auto device) { kernels::combine_rows(device, view(given), size, true, view(wrapped)); });

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "tenrec/core/cuda/allocator.h"
+#include "tenrec/core/cuda/index_record.h"
 #include "tenrec/core/cuda/pinned.h"
 #include "tenrec/core/cuda/step_state.h"
 #include "tenrec/core/dispatch.h"
@@ -27,6 +28,7 @@ constinit thread_local std::array<cudaStream_t, kMaxDevices> current_streams{};
 cudaStream_t make_stream() {
   cudaStream_t stream = nullptr;
   TENREC_CUDA_CHECK(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
+  detail::add_index_record(stream);
   return stream;
 }
 
@@ -116,6 +118,7 @@ void copy_to_host(void* to, const void* from, size_t bytes, Device device) {
   refuse_while_recording(current_op("reading a value on the host"));
   if (bytes) TENREC_CUDA_CHECK(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, thread_stream()));
   TENREC_CUDA_CHECK(cudaStreamSynchronize(thread_stream()));
+  look_at_index_record(thread_stream());
 }
 
 }  // namespace detail
@@ -163,6 +166,7 @@ void synchronize(Device device) {
   enter("cuda::synchronize", device.index);
   detail::refuse_while_recording("cuda::synchronize");
   TENREC_CUDA_CHECK(cudaDeviceSynchronize());
+  detail::look_at_index_records(device.index);
 }
 
 Stream current_stream(Device device) {
@@ -179,6 +183,7 @@ void synchronize(const Stream& stream) {
   enter("cuda::synchronize", stream.device.index);
   detail::refuse_while_recording("cuda::synchronize");
   TENREC_CUDA_CHECK(cudaStreamSynchronize(handle(stream)));
+  detail::look_at_index_record(handle(stream));
 }
 
 void wait(const Stream& waiting, const Stream& other) {

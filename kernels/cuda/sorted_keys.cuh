@@ -17,14 +17,24 @@ namespace tenrec::cuda {
 
 // --- keys ------------------------------------------------------------------------------------------------------------
 
-// An index [outer, length, inner] seen as outer * inner lines; lines count by inner first.
+// What stands for an index that is out of range, and comes after all others.
+template <class Key>
+constexpr Key kNoKey = Key(~Key(0));
+
+// An index [outer, length, inner] into places [0, places), seen as outer * inner lines; lines count by inner first.
 struct IndexLines {
   const int64_t* index;
-  int64_t length, inner;
+  int64_t length, inner, places;
+  __device__ bool holds(int64_t place) const { return place >= 0 && place < places; }
   // Element k of a line lies at first(line) + k * inner.
   __device__ int64_t first(int64_t line) const {
     int64_t rest;
     return divide(line, inner, rest) * length * inner + rest;
+  }
+  template <class Key>
+  __device__ Key key(int64_t line, int64_t k) const {
+    const int64_t place = index[first(line) + k * inner];
+    return holds(place) ? Key(place) : kNoKey<Key>;
   }
 };
 
@@ -33,16 +43,14 @@ __global__ void load_keys(IndexLines lines, Key* keys, int64_t n) {
   for (int64_t i = grid_start(); i < n; i += grid_stride()) {
     int64_t k;
     const int64_t line = divide(i, lines.length, k);
-    keys[i] = Key(lines.index[lines.first(line) + k * lines.inner]);
+    keys[i] = lines.key<Key>(line, k);
   }
 }
 
 template <class Key>
 struct LoadIndex {
   IndexLines lines;
-  __device__ auto operator()(int64_t row, int i) const {
-    return Entry<Key>::of(Key(lines.index[lines.first(row) + i * lines.inner]), uint32_t(i));
-  }
+  __device__ auto operator()(int64_t row, int i) const { return Entry<Key>::of(lines.key<Key>(row, i), uint32_t(i)); }
 };
 template <class Key, class Place>
 struct StoreKey {
@@ -60,16 +68,15 @@ struct StoreKey {
 template <class Key, class Place>
 class SortedKeys {
  public:
-  // Indices lie in [0, n).
-  SortedKeys(const IndexLines& lines, int64_t count, int64_t n)
-      : keys_(count * lines.length), places_(count * lines.length) {
+  SortedKeys(const IndexLines& lines, int64_t count) : keys_(count * lines.length), places_(count * lines.length) {
     if (lines.length <= kShortRow<Key>) {
       sort_in_blocks<Key>(LoadIndex<Key>{lines}, StoreKey<Key, Place>{keys_.now(), places_.now(), lines.length}, count,
                           lines.length);
     } else {
       const int64_t all = count * lines.length;
       TENREC_LAUNCH(load_keys<Key>, grid_for(all), kThreads, 0, stream(), lines, keys_.now(), all);
-      sort_places(keys_, places_, count, lines.length, int(std::bit_width(uint64_t(n - 1))));
+      // Bits for one number more than there are places: kNoKey then comes after them and apart from them.
+      sort_places(keys_, places_, count, lines.length, int(std::bit_width(uint64_t(lines.places))));
     }
   }
   const Key* keys() const { return keys_.now(); }
@@ -80,10 +87,10 @@ class SortedKeys {
   DoubleBuffer<Place> places_;
 };
 
-// Calls f with zeros of the types of keys below n and of places in a line.
+// Calls f with zeros of the types of keys and of positions in a line.
 template <class F>
-void visit_key(int64_t n, int64_t length, F&& f) {
-  if (n < int64_t(UINT32_MAX) && length < int64_t(UINT32_MAX))
+void visit_key(const IndexLines& lines, F&& f) {
+  if (lines.places < int64_t(UINT32_MAX) && lines.length < int64_t(UINT32_MAX))
     f(uint32_t{}, uint32_t{});
   else
     f(uint64_t{}, int64_t{});
@@ -120,11 +127,10 @@ struct Level {
 };
 
 // A thread for each tile of each line. What goes on from the tile before becomes the tile's element of the next level,
-// whose key is ~0 if there is nothing. Nothing is put at `skip`.
+// whose key is kNoKey if there is nothing. Nothing is put at `skip`.
 template <class Key, class Place, class T, class Op>
 __global__ void combine_runs(Op combine, Level<Key, Place, T> level, PutLines lines, Key skip, int64_t tiles,
                              Key* next_keys, T* next) {
-  constexpr Key kNone = Key(~Key(0));
   for (int64_t i = grid_start(); i < tiles * lines.count; i += grid_stride()) {
     int64_t line, offset[2];
     const int64_t tile = divide(i, lines.count, line);
@@ -133,10 +139,11 @@ __global__ void combine_runs(Op combine, Level<Key, Place, T> level, PutLines li
     int64_t p = tile * kRunTile;
     const int64_t end = std::min(p + kRunTile, level.length);
     bool goes_on = p > 0 && keys[p - 1] == keys[p];
-    if (!level.shared || line == 0) next_keys[(level.shared ? 0 : line * tiles) + tile] = goes_on ? keys[p] : kNone;
+    if (!level.shared || line == 0)
+      next_keys[(level.shared ? 0 : line * tiles) + tile] = goes_on ? keys[p] : kNoKey<Key>;
     while (p < end) {
       const Key key = keys[p];
-      if (key == kNone || key == skip) {
+      if (key == kNoKey<Key> || key == skip) {
         ++p;
       } else {
         T sum = level.get(lines, line, offset[0], p++);

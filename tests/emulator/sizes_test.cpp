@@ -273,6 +273,14 @@ Results large(int64_t n) {
          return Results{scatter(in[0], 0, places, in[1])};
        }))
     out.push_back(y);
+  // What does not fit the parameters of one launch.
+  const Tensor wide = reshape(line, {1, 1, 1, n});
+  for (const Tensor& y : with_gradients(wide, [](const Tensor& v) {
+         return avg_pool2d(v, {1, 3}, {.stride = {1, 2}, .padding = {0, 1}, .count_include_pad = false});
+       }))
+    out.push_back(y);
+  for (const Tensor& y : with_gradients(wide, [](const Tensor& v) { return pad(v, {2, 1}, PadMode::reflect); }))
+    out.push_back(y);
   // The second derivative of max pooling reads where the first one wrote.
   const Tensor x = image.detach().set_requires_grad(true), w = randn({1, 2, 20, 20}).set_requires_grad(true);
   const Tensor dx = grad(sum(max_pool2d(x, 2) * w), {x}, {.create_graph = true})[0];
