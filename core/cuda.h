@@ -78,4 +78,19 @@ void empty_cache(Device device = DeviceType::cuda);
 Tensor pin_memory(const Tensor& x);
 bool is_pinned(const Tensor& x);
 
+// Which of cuBLASLt's and cuDNN's kernels run. By default the first that the library proposes (for convolutions: the
+// first deterministic one), so that two runs are bit-equal. tune(file): from now on, for the whole process, the
+// candidates for each new shape are timed when it first comes, which waits for the device, and the choice is written to
+// the file; what the file already says holds. With load_tuning(file) its choices hold and nothing is timed: such runs
+// are bit-equal again. stop_tuning() returns to the default.
+// ValueError for a file that was made on another device or with other versions of the libraries, IOError for one that
+// is broken or cannot be written; nothing changes then.
+void tune(const std::string& file);
+void load_tuning(const std::string& file);
+void stop_tuning();
+
+// Ranges for NVIDIA's profilers (Nsight), on the host's time line: one for each op and one for each module's call.
+// Off at first, unless the environment has TENREC_NVTX=1.
+void set_profiling(bool on);
+
 }  // namespace tenrec::cuda

@@ -7,6 +7,7 @@
 
 #include "tenrec/core/cuda_memory.h"
 #include "tenrec/core/device.h"
+#include "tenrec/core/profile_range.h"
 
 namespace tenrec {
 
@@ -25,12 +26,13 @@ inline thread_local constinit Dispatch dispatching{};
 
 class DispatchScope {
  public:
-  DispatchScope(const char* op, Device device) : before_(dispatching) { dispatching = {op, device}; }
+  DispatchScope(const char* op, Device device) : range_(op), before_(dispatching) { dispatching = {op, device}; }
   ~DispatchScope() { dispatching = before_; }
   DispatchScope(const DispatchScope&) = delete;
   DispatchScope& operator=(const DispatchScope&) = delete;
 
  private:
+  ProfileRange range_;
   Dispatch before_;
 };
 #endif

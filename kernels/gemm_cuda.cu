@@ -105,6 +105,12 @@ void gemm(Cuda, DType dtype, const GemmShape& s, const void* a, const void* b, v
     cuda::run_integers(dtype, s, a, b, c, e);
 }
 
+bool fused_gemm(Cuda, DType dtype, const GemmShape& s, const void* a, const void* b, void* c,
+                const GemmFusion& fusion) {
+  if (!is_floating(dtype) || s.m * s.n * s.k == 0) return false;
+  return cuda::multiply_fused({.dtype = dtype, .shape = s}, a, b, c, fusion, cuda::stream());
+}
+
 void batched_gemm(Cuda, DType dtype, const GemmShape& s, int64_t batch, const int64_t* a_offsets,
                   const int64_t* b_offsets, const int64_t* c_offsets, const void* a, const void* b, void* c) {
   if (batch == 0 || s.m == 0 || s.n == 0) return;

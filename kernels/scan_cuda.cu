@@ -5,7 +5,7 @@
 // few very long ones are cut into parts: the total of each part, a scan of the totals, then all parts at once, for
 // which x is read twice. What does not depend on the order by more than the last bit of a double may be cut so.
 // Products may overflow on the way in one order and not in another, so cumprod and its gradient stay with a thread for
-// each line.
+// each line. A single line of i64 is summed by CUB, which reads it once; not so floating ones (cuda/cub.h says why).
 #include <cmath>
 
 #include "tenrec/kernels/cuda/block_scan.cuh"
@@ -293,6 +293,8 @@ using namespace cuda;
 
 void cumsum(Cuda, const View& x, const View& y, int64_t dim, bool reverse) {
   if (x.numel == 0) return;
+  if (x.dtype == i64 && y.dtype == i64 && !reverse && x.contiguous && (x.ndim() == 0 || x.size(dim) == x.numel))
+    return inclusive_sum(x.as<int64_t>(), y.as<int64_t>(), x.numel, stream());
   const Lines<2> lines = lines_of<2>({x, y}, dim, reverse);
   visit_combined(x.dtype, [&](auto zero) { run_scan(Plain<decltype(zero), WideAdd>{In(x), Out(y)}, lines); });
 }

@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "tenrec/core/module_scope.h"
+#include "tenrec/core/profile_range.h"
 #include "tenrec/core/safetensors.h"
 #include "tenrec/core/tensor.h"
 
@@ -102,6 +103,9 @@ class ModuleScope {
 
  private:
   detail::ModuleFrame frame_;
+#if defined(TENREC_HAVE_CUDA)
+  detail::ProfileRange range_{frame_};
+#endif
 };
 
 // Every parameter once, in order of the visit; a tied one under its first name.

@@ -33,6 +33,12 @@ void set_memory_limit(int64_t, Device) { refuse("cuda::set_memory_limit"); }
 void empty_cache(Device) { refuse("cuda::empty_cache"); }
 Tensor pin_memory(const Tensor&) { refuse("cuda::pin_memory"); }
 bool is_pinned(const Tensor&) { return false; }
+void tune(const std::string&) { refuse("cuda::tune"); }
+void load_tuning(const std::string&) { refuse("cuda::load_tuning"); }
+void stop_tuning() {}
+void set_profiling(bool on) {
+  if (on) refuse("cuda::set_profiling");
+}
 
 namespace detail {
 Block* allocate(size_t, Device) { refuse("empty"); }

@@ -19,4 +19,8 @@ struct Product {
 void multiply(const Product& p, const void* a, const void* b, void* c, const kernels::GemmEpilogue& epilogue,
               cudaStream_t stream);
 
+// As kernels::fused_gemm, on the stream.
+bool multiply_fused(const Product& p, const void* a, const void* b, void* c, const kernels::GemmFusion& fusion,
+                    cudaStream_t stream);
+
 }  // namespace tenrec::cuda

@@ -6,6 +6,7 @@
 
 #include <cstring>
 
+#include "tenrec/kernels/cuda/cub.h"
 #include "tenrec/kernels/cuda/launch.h"
 
 namespace tenrec::cuda {
@@ -78,27 +79,12 @@ __device__ T scan_tile(T (&v)[kItems], int turns, Op combine) {
 
 constexpr int kScanItems = 8, kScanTile = kScanItems * kThreads;
 
-// A tile's sum for each tile.
+// sums[i] = x[0] + .. + x[i - 1]; sums[n] = everything. One block goes through all tiles.
 template <class T>
-__global__ void sum_tiles(const T* x, int64_t n, T* sums) {
-  const int64_t tiles = kernels::ceil_div(n, kScanTile);
-  for (int64_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
-    T sum{};
-    const int64_t end = std::min(n, (tile + 1) * kScanTile);
-    for (int64_t i = tile * kScanTile + threadIdx.x; i < end; i += kThreads) sum += x[i];
-    sum = block_reduce(sum, T{}, [](T a, T b) { return a + b; });
-    if (threadIdx.x == 0) sums[tile] = sum;
-  }
-}
-
-// sums[i] = before the tile + what stands before i in it; sums[n] = everything. Without `before` one block goes through
-// all tiles.
-template <class T>
-__global__ void scan_tiles(const T* x, int64_t n, const T* before, T* sums) {
+__global__ void scan_tiles(const T* x, int64_t n, T* sums) {
   const int64_t tiles = kernels::ceil_div(n, kScanTile);
   T carry{};
-  for (int64_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
-    if (before) carry = before[tile];
+  for (int64_t tile = 0; tile < tiles; ++tile) {
     const int64_t begin = tile * kScanTile, size = std::min<int64_t>(n - begin, kScanTile);
     const TilePart<kScanItems> part(size);
     T own[kScanItems], v[kScanItems];
@@ -107,22 +93,19 @@ __global__ void scan_tiles(const T* x, int64_t n, const T* before, T* sums) {
     for (int j = 0; j < kScanItems; ++j)
       if (part.at(j) < size) sums[begin + part.at(j)] = carry + v[j] - own[j];
     carry += total;
-    if (tile == tiles - 1 && threadIdx.x == 0) sums[n] = carry;
   }
+  if (threadIdx.x == 0) sums[n] = carry;
 }
 
-// sums[i] = x[0] + .. + x[i - 1] for 0 <= i <= n: n + 1 numbers. `sums` may be x.
-template <class T>
-void exclusive_scan(const T* x, int64_t n, T* sums) {
-  constexpr int64_t kMostOfOneBlock = 4;
-  const int64_t tiles = kernels::ceil_div(n, kScanTile);
-  if (tiles <= kMostOfOneBlock) {
-    TENREC_LAUNCH(scan_tiles<T>, 1, kThreads, 0, stream(), x, n, static_cast<const T*>(nullptr), sums);
+// sums[i] = x[0] + .. + x[i - 1] for 0 <= i <= n: n + 1 numbers, for which there is room in both. `sums` may be x.
+inline void exclusive_scan(int64_t* x, int64_t n, int64_t* sums) {
+  constexpr int64_t kMostOfOneBlock = 4 * kScanTile;
+  if (n <= kMostOfOneBlock) {
+    TENREC_LAUNCH(scan_tiles<int64_t>, 1, kThreads, 0, stream(), x, n, sums);
   } else {
-    const Buffer<T> before(tiles + 1);
-    TENREC_LAUNCH(sum_tiles<T>, blocks_for(tiles), kThreads, 0, stream(), x, n, before.data());
-    exclusive_scan<T>(before.data(), tiles, before.data());
-    TENREC_LAUNCH(scan_tiles<T>, blocks_for(tiles), kThreads, 0, stream(), x, n, before.data(), sums);
+    TENREC_CUDA_CHECK(
+        cudaMemsetAsync(x + n, 0, sizeof(int64_t), stream()));  // it is read, though nothing is made of it
+    exclusive_sum(x, sums, n + 1, stream());
   }
   TENREC_LAUNCH_CHECK();
 }
@@ -177,7 +160,7 @@ class RankedFlags {
  public:
   RankedFlags(Flag flag, int64_t n) : flag_(flag), n_(n), tiles_(kernels::ceil_div(n, kScanTile)), before_(tiles_ + 1) {
     TENREC_LAUNCH(count_flags<Flag>, blocks_for(tiles_), kThreads, 0, stream(), flag_, n_, before_.data());
-    exclusive_scan<int64_t>(before_.data(), tiles_, before_.data());
+    exclusive_scan(before_.data(), tiles_, before_.data());
   }
   template <class Write>
   void visit(Write write) const {

@@ -16,4 +16,6 @@ void convolve_input_grad(DType dtype, const kernels::ConvShape& s, const void* d
 void convolve_weight_grad(DType dtype, const kernels::ConvShape& s, const void* x, const void* dy, void* dweight,
                           cudaStream_t stream);
 
+size_t dnn_version();
+
 }  // namespace tenrec::cuda

@@ -1,12 +1,11 @@
 // The device-wide sort: rows of unsigned keys, each with its place in the row, stably, by digits of eight bits from the
-// lowest up (D. E. Knuth, The Art of Computer Programming, vol. 3, 5.2.5).
+// lowest up (D. E. Knuth, The Art of Computer Programming, vol. 3, 5.2.5). A single row goes to CUB (cub.h), which
+// needs fewer passes; it has nothing as good for a few long rows, which are sorted here together.
 //
 // A turn for each digit: every tile of a row counts its digits; a scan of the counts, by row, digit and tile, says
 // where each tile's elements of each digit go; every tile orders its elements by digit in shared memory and writes them
 // there, runs of a digit together. Floor of a turn: the keys are read twice, keys and places written once. Counts are
 // integers and ranks follow the order in memory, so nothing depends on the order in which blocks run.
-//
-// sort_places is the thin function that a library's sort may stand behind; this is its plain version.
 #pragma once
 
 #include "tenrec/kernels/cuda/block_scan.cuh"
@@ -137,17 +136,34 @@ class DoubleBuffer {
   T *now_, *spare_;
 };
 
+template <class Place>
+__global__ void number_places(Place* places, int64_t n) {
+  for (int64_t i = grid_start(); i < n; i += grid_stride()) places[i] = Place(i);
+}
+
+template <class Key, class Place>
+void sort_one_row(DoubleBuffer<Key>& keys, DoubleBuffer<Place>& places, int64_t n, int bits) {
+  TENREC_LAUNCH(number_places<Place>, grid_for(n), kThreads, 0, stream(), places.now(), n);
+  TENREC_LAUNCH_CHECK();
+  if (!sort_pairs(Pair<Key>{keys.now(), keys.spare()}, Pair<Place>{places.now(), places.spare()}, n, bits, stream()))
+    return;
+  keys.swap();
+  places.swap();
+}
+
 // Sorts each of `rows` rows of n keys by their low `bits` bits, rising and stably. places[r, i] becomes the place in
 // row r that the key at i came from.
 template <class Key, class Place>
 void sort_places(DoubleBuffer<Key>& keys, DoubleBuffer<Place>& places, int64_t rows, int64_t n, int bits) {
+  bits = std::max(bits, 1);
+  if (rows == 1) return sort_one_row(keys, places, n, bits);
   const RowTiles tiles(rows, n, int64_t(kSortItems<Key, Place>) * kThreads);
   const int64_t counters = tiles.count() * kDigits;
   const Buffer<int64_t> counts(counters + 1);
   const unsigned grid = blocks_for(tiles.count());
-  for (int shift = 0; shift < std::max(bits, 1); shift += kDigitBits) {
+  for (int shift = 0; shift < bits; shift += kDigitBits) {
     TENREC_LAUNCH(count_digits<Key>, grid, kThreads, 0, stream(), keys.now(), shift, tiles, counts.data());
-    exclusive_scan<int64_t>(counts.data(), counters, counts.data());
+    exclusive_scan(counts.data(), counters, counts.data());
     TENREC_LAUNCH((move_by_digit<Key, Place>), grid, kThreads, 0, stream(), keys.now(),
                   shift ? places.now() : static_cast<const Place*>(nullptr), keys.spare(), places.spare(), shift, tiles,
                   counts.data());
