@@ -4,19 +4,24 @@
 #include "tenrec/autograd/ops/creation.h"
 #include "tenrec/autograd/ops/elementwise.h"
 #include "tenrec/autograd/ops/elementwise_impl.h"
+#include "tenrec/autograd/ops/matmul_impl.h"
 #include "tenrec/autograd/ops/reduce.h"
 #include "tenrec/autograd/ops/shape.h"
 #include "tenrec/core/view.h"
 #include "tenrec/kernels/gemm.h"
+#include "tenrec/kernels/precision.h"
 
 namespace tenrec {
 namespace {
 
-// How a matrix lies in memory: rows one after the other, or columns (then GEMM reads it transposed).
-struct Layout {
-  bool transposed = false;
-  int64_t leading = 1;
-};
+using Layout = detail::MatrixLayout;
+
+constexpr struct {
+  kernels::MatmulPrecision which;
+  const char* name;
+} kPrecisions[] = {{kernels::MatmulPrecision::highest, "highest"},
+                   {kernels::MatmulPrecision::high, "high"},
+                   {kernels::MatmulPrecision::medium, "medium"}};
 
 bool find_layout(const Tensor& x, Layout& out) {
   const int64_t n = x.ndim(), rows = x.shape()[n - 2], cols = x.shape()[n - 1];
@@ -30,13 +35,6 @@ bool find_layout(const Tensor& x, Layout& out) {
   return true;
 }
 
-Tensor with_layout(const Tensor& x, Layout& out) {
-  if (find_layout(x, out)) return x;
-  const Tensor copy = clone(x.detach());
-  TENREC_ASSERT(find_layout(copy, out));
-  return copy;
-}
-
 void check_inner(const char* op, const Tensor& a, const Tensor& b) {
   if (a.shape().back() != b.shape()[b.ndim() - 2])
     fail<ShapeError>(op, ": shapes ", a.shape(), " and ", b.shape(), " do not multiply: the inner sizes ",
@@ -44,8 +42,23 @@ void check_inner(const char* op, const Tensor& a, const Tensor& b) {
   detail::check_same_device(op, a, b);
 }
 
-// [m, k] x [k, n] with an optional bias row.
-Tensor product(const char* op, const Tensor& a, const Tensor& b, const Tensor& bias) {
+void check_arithmetic(const char* op, const Tensor& x) {
+  if (x.dtype() == boolean || x.dtype() == u8)
+    fail<DTypeError>(op, ": not defined for ", x.dtype(), "; cast with x.to(i64) or x.to(f32)");
+}
+
+}  // namespace
+
+namespace detail {
+
+Tensor with_layout(const Tensor& x, Layout& out) {
+  if (find_layout(x, out)) return x;
+  const Tensor copy = clone(x.detach());
+  TENREC_ASSERT(find_layout(copy, out));
+  return copy;
+}
+
+Tensor product(const char* op, const Tensor& a, const Tensor& b, const Tensor& bias, bool relu) {
   Layout la, lb;
   const Tensor x = with_layout(a, la), w = with_layout(b, lb);
   const int64_t m = a.shape()[0], k = a.shape()[1], n = b.shape()[1];
@@ -53,7 +66,7 @@ Tensor product(const char* op, const Tensor& a, const Tensor& b, const Tensor& b
   const Tensor row = bias.defined() ? contiguous(bias.detach()) : Tensor();
   dispatch(op, a.device(), [&](auto device) {
     kernels::gemm(device, a.dtype(), {la.transposed, lb.transposed, m, n, k, la.leading, lb.leading, n}, view(x).data,
-                  view(w).data, view(y).data, {.bias = row.defined() ? view(row).data : nullptr});
+                  view(w).data, view(y).data, {.bias = row.defined() ? view(row).data : nullptr, .relu = relu});
   });
   return y;
 }
@@ -66,6 +79,37 @@ Tensor matrix_product(const Tensor& a, const Tensor& b) {
                                needs[1] ? matrix_product(t(s.input(0)), dy) : Tensor()};
                 });
 }
+
+Tensor as_rows(const Tensor& x) {
+  return x.ndim() == 2 ? x : reshape(x, {x.numel() / std::max<int64_t>(x.size(-1), 1), x.size(-1)});
+}
+Tensor from_rows(const Tensor& y, const Tensor& x) {
+  if (x.ndim() == 2) return y;
+  Shape shape = x.shape();
+  shape[shape.ndim() - 1] = y.size(-1);
+  return reshape(y, shape);
+}
+
+Tensor turned(const Tensor& weight) {
+  return make_view(weight, {weight.shape()[1], weight.shape()[0]}, {weight.strides()[1], weight.strides()[0]}, 0);
+}
+
+void check_linear(const char* op, const Tensor& x, const Tensor& weight, const Tensor& bias) {
+  if (x.ndim() < 1 || weight.ndim() != 2 || x.size(-1) != weight.shape()[1])
+    fail<ShapeError>(op, ": an input of shape ", x.shape(), " does not fit a weight of shape ", weight.shape(),
+                     " [out, in]: the last size of the input must equal in");
+  if (bias.defined() && (bias.ndim() != 1 || bias.shape()[0] != weight.shape()[0]))
+    fail<ShapeError>(op, ": a bias of shape ", bias.shape(), " for a weight of shape ", weight.shape(), " [out, in]");
+  if (x.dtype() != weight.dtype() || (bias.defined() && bias.dtype() != weight.dtype()))
+    fail<DTypeError>(op, ": input of ", x.dtype(), ", weight of ", weight.dtype(),
+                     "; cast the input or the module with .to(dtype)");
+  check_arithmetic(op, x);
+  check_same_device(op, x, weight);
+}
+
+}  // namespace detail
+
+namespace {
 
 Shape batch_of(const Tensor& x) {
   Shape shape;
@@ -110,23 +154,11 @@ Tensor batch_product(const Tensor& a, const Tensor& b) {
   });
 }
 
-// x's leading dimensions as one, so that a product with one matrix is one GEMM.
-Tensor as_rows(const Tensor& x) {
-  return x.ndim() == 2 ? x : reshape(x, {x.numel() / std::max<int64_t>(x.size(-1), 1), x.size(-1)});
-}
-Tensor from_rows(const Tensor& y, const Tensor& x) {
-  if (x.ndim() == 2) return y;
-  Shape shape = x.shape();
-  shape[shape.ndim() - 1] = y.size(-1);
-  return reshape(y, shape);
-}
-
-void check_arithmetic(const char* op, const Tensor& x) {
-  if (x.dtype() == boolean || x.dtype() == u8)
-    fail<DTypeError>(op, ": not defined for ", x.dtype(), "; cast with x.to(i64) or x.to(f32)");
-}
-
 }  // namespace
+
+using detail::as_rows;
+using detail::from_rows;
+using detail::matrix_product;
 
 Tensor matmul(const Tensor& left, const Tensor& right) {
   if (is_autocast_enabled()) [[unlikely]]
@@ -153,36 +185,32 @@ Tensor matmul(const Tensor& left, const Tensor& right) {
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
   if (is_autocast_enabled()) [[unlikely]]
     return detail::autocast_low(linear, x, weight, bias);
-  if (x.ndim() < 1 || weight.ndim() != 2 || x.size(-1) != weight.shape()[1])
-    fail<ShapeError>("linear: an input of shape ", x.shape(), " does not fit a weight of shape ", weight.shape(),
-                     " [out, in]: the last size of the input must equal in");
-  if (bias.defined() && (bias.ndim() != 1 || bias.shape()[0] != weight.shape()[0]))
-    fail<ShapeError>("linear: a bias of shape ", bias.shape(), " for a weight of shape ", weight.shape(), " [out, in]");
-  if (x.dtype() != weight.dtype() || (bias.defined() && bias.dtype() != weight.dtype()))
-    fail<DTypeError>("linear: input of ", x.dtype(), ", weight of ", weight.dtype(),
-                     "; cast the input or the module with .to(dtype)");
-  check_arithmetic("linear", x);
-  detail::check_same_device("linear", x, weight);
+  detail::check_linear("linear", x, weight, bias);
   if (x.numel() == 0 && x.ndim() != 2) {
     const Tensor y = matmul(x, t(weight));
     return bias.defined() ? y + bias : y;
   }
   const Tensor rows = as_rows(x);
-  Tensor y = product(
-      "linear", rows,
-      detail::make_view(weight, {weight.shape()[1], weight.shape()[0]}, {weight.strides()[1], weight.strides()[0]}, 0),
-      bias);
-  const auto rule = [](const Saved& s, const Tensor& dy, Needs needs) {
-    return Grads{needs[0] ? matrix_product(dy, s.input(1)) : Tensor(),
-                 needs[1] ? matrix_product(t(dy), s.input(0)) : Tensor()};
+  Tensor y = detail::product("linear", rows, detail::turned(weight), bias);
+  const auto rule = [has_bias = bias.defined()](const Saved& s, const Tensor& dy, Needs needs) {
+    return detail::linear_grads(dy, s.input(0), s.input(1), has_bias, needs);
   };
-  if (!bias.defined()) return from_rows(record("linear", {rows, weight}, std::move(y), save_inputs, rule), x);
-  y = record("linear", {rows, weight, bias}, std::move(y), save_input(0) | save_input(1),
-             [rule](const Saved& s, const Tensor& dy, Needs needs) {
-               Grads two = rule(s, dy, needs);
-               return Grads{two[0], two[1], needs[2] ? sum(dy, {.dim = 0}) : Tensor()};
-             });
+  const Save save = save_input(0) | save_input(1);
+  y = bias.defined() ? record("linear", {rows, weight, bias}, std::move(y), save, rule)
+                     : record("linear", {rows, weight}, std::move(y), save, rule);
   return from_rows(y, x);
+}
+
+void set_float32_matmul_precision(const std::string& precision) {
+  for (const auto& [which, name] : kPrecisions)
+    if (precision == name) return kernels::set_matmul_precision(which);
+  fail<ValueError>("set_float32_matmul_precision: must be highest, high or medium, got \"", precision, "\"");
+}
+
+std::string get_float32_matmul_precision() {
+  for (const auto& [which, name] : kPrecisions)
+    if (kernels::matmul_precision() == which) return name;
+  return {};
 }
 
 }  // namespace tenrec

@@ -91,6 +91,7 @@ void add_index_cases(const Add& add);
 void add_sort_cases(const Add& add);
 void add_random_cases(const Add& add);
 void add_matmul_cases(const Add& add);
+void add_linear_cases(const Add& add);
 void add_conv_cases(const Add& add);
 void add_pool_cases(const Add& add);
 

@@ -21,6 +21,7 @@ const std::vector<OpCase>& op_cases() {
     add_sort_cases(add);
     add_random_cases(add);
     add_matmul_cases(add);
+    add_linear_cases(add);
     add_conv_cases(add);
     add_pool_cases(add);
     return all;
