@@ -171,6 +171,12 @@ std::vector<Family> families() {
          Results out =
              with_gradients({a, b}, [](const std::vector<Tensor>& in) { return Results{matmul(in[0], in[1])}; });
          out.push_back(matmul(c, d));
+         const Tensor w = randn({16, n}), v = randn({3, 16}), bias = randn({16});
+         for (const Tensor& y : with_gradients({a, w, bias, v}, [](const std::vector<Tensor>& in) {
+                return Results{linear_relu(in[0], in[1], in[2]), linear_gelu(in[0], in[1]),
+                               feed_forward(in[0], in[1], in[2], in[3], {})};
+              }))
+           out.push_back(y);
          return out;
        }},
       {"convolutions and pools",
@@ -289,6 +295,9 @@ Results large(int64_t n) {
   out.push_back(sort(randn({20, 4100}), -1).values);
   out.push_back(bincount(randint(0, 50'000, {200})));
   out.push_back(nonzero(line > 0));
+  out.push_back(sort(line, -1).indices);
+  out.push_back(unique(places).counts);
+  out.push_back(cumsum(places - n / 2, 0));
   return out;
 }
 
