@@ -8,6 +8,7 @@
 
 #include "tenrec/core/atomic_file.h"
 #include "tenrec/core/bounded_reader.h"
+#include "tenrec/core/cuda/step_state.h"
 
 namespace tenrec::cuda {
 namespace {
@@ -124,7 +125,8 @@ size_t choose(const std::string& key, const std::vector<std::string>& candidates
                         " kernels that the library has for it");
     return size_t(found - candidates.begin());
   }
-  if (!t.timing) return 0;
+  // Nothing can be timed while a step is recorded; the same step has run as usual before, and found what to choose.
+  if (!t.timing || detail::recording()) return 0;
   size_t best = 0;
   float least = 0;
   for (size_t i = 0; i < candidates.size(); ++i) {
