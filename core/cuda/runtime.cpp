@@ -108,10 +108,9 @@ void copy_to_device(void* to, const void* from, size_t bytes, Device device, boo
   TENREC_CUDA_CHECK(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, thread_stream()));
   // Of pageable memory the driver has taken a copy by now.
   if (!PinnedMemory::instance().contains(from)) return;
-  if (non_blocking)
-    PinnedMemory::instance().used_on(from, thread_stream());
-  else
-    TENREC_CUDA_CHECK(cudaStreamSynchronize(thread_stream()));
+  if (non_blocking) return PinnedMemory::instance().used_on(from, thread_stream());
+  TENREC_CUDA_CHECK(cudaStreamSynchronize(thread_stream()));
+  look_at_index_record(thread_stream());
 }
 void copy_to_host(void* to, const void* from, size_t bytes, Device device) {
   cuda::enter("to", device.index);

@@ -41,11 +41,6 @@ class Buffer {
   detail::Block* block_;
 };
 
-// Copies host values that may be gone when this returns.
-template <class T>
-void upload(T* to, const T* from, int64_t count) {
-  detail::copy_to_device(to, from, size_t(count) * sizeof(T), Device(DeviceType::cuda, device()));
-}
 // Waits for the stream and reads one value.
 template <class T>
 T download(const T* from) {
