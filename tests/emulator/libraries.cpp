@@ -70,7 +70,7 @@ size_t choose_product(const Product& p, const void* a, const void* b, const kern
   if (!tuning_active() || (p.dtype != f32 && p.dtype != f64)) return 0;
   const kernels::GemmShape& s = p.shape;
   const std::string key = concat("product ", name(p.dtype), s.trans_a ? " t" : " n", s.trans_b ? "t " : "n ", s.m, "x",
-                                 s.n, "x", s.k, " batch ", p.batch);
+                                 s.n, "x", s.k, " batch ", p.batch, e.bias ? " with bias" : "");
   const Buffer<char> c(((p.batch - 1) * p.c_stride + s.m * s.ldc) * size_of(p.dtype));
   return choose(key, {"tenrec", "eigen"}, stream, [&](size_t i) { multiply_by(i, p, a, b, c.data(), e, stream); });
 }

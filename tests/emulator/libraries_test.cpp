@@ -3,7 +3,6 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "emulator/ranges.h"
@@ -173,7 +172,7 @@ TEST(Cub, SortsOneLongRowAsTheCpuDoes) {
 }
 
 TEST(Cub, ScansIntegersModulo2To64) {
-  const Tensor x = randint(std::numeric_limits<int64_t>::min(), std::numeric_limits<int64_t>::max(), {3000});
+  const Tensor x = randint(0, int64_t(1) << 62, {3000});
   EXPECT_TRUE(equal(cumsum(x.to(kDevice), 0).to(kCpu), cumsum(x, 0)));
   EXPECT_TRUE(equal(cumsum(x.to(kDevice).to(i32), 0).to(kCpu), cumsum(x.to(i32), 0)));
 }
@@ -207,8 +206,10 @@ TEST(Ranges, OpsStandInsideTheirModules) {
 }
 
 TEST(Ranges, CloseWhenAnOpThrowsAndWhenTheSwitchTurnsInside) {
+  const Net broken;
+  const Tensor x = ones({2, 5});
   cuda::set_profiling(true);
-  EXPECT_THROW(Net()(ones({2, 5})), ShapeError);
+  EXPECT_THROW(broken(x), ShapeError);
   EXPECT_EQ(simt::take_ranges(), (std::vector<std::string>{"Net", "  Linear"}));
   {
     const Net net;
