@@ -212,8 +212,7 @@ TEST(Ranges, CloseWhenAnOpThrowsAndWhenTheSwitchTurnsInside) {
   EXPECT_THROW(broken(x), ShapeError);
   EXPECT_EQ(simt::take_ranges(), (std::vector<std::string>{"Net", "  Linear"}));
   {
-    const Net net;
-    const ModuleScope scope(net);
+    const ModuleScope scope(broken);
     cuda::set_profiling(false);
     ones({3}) + ones({3});
   }
