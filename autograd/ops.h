@@ -15,6 +15,7 @@
 #include "tenrec/autograd/ops/norm.h"
 #include "tenrec/autograd/ops/pool.h"
 #include "tenrec/autograd/ops/random.h"
+#include "tenrec/autograd/ops/recurrent.h"
 #include "tenrec/autograd/ops/reduce.h"
 #include "tenrec/autograd/ops/shape.h"
 #include "tenrec/autograd/ops/softmax.h"
