@@ -98,6 +98,32 @@ Results steps(int64_t n) {
   return out;
 }
 
+// Every cell, steps of unequal length; 0: a batch of nothing.
+Results recurrent(int64_t n) {
+  const int64_t in = 3, hidden = n / 20 + 1;
+  const std::vector<int64_t> sizes{n / 7 + 1, n / 9 + 1, 1};
+  const int64_t batch = n == 0 ? 0 : sizes[0], rows = sizes[0] + sizes[1] + sizes[2];
+  const Tensor x = n == 0 ? randn({2, 0, in}) : randn({rows, in}), state = randn({batch, hidden});
+  const RecurrentParams params{.batch_sizes = n == 0 ? std::vector<int64_t>{} : sizes, .reverse = n % 2 == 1};
+  Results out;
+  for (int64_t gates : {1, 2, 3, 4}) {  // 2: the other plain cell, which has one too
+    const int64_t all = gates == 2 ? hidden : gates * hidden;
+    const Tensor w = rand({all, in}) - 0.5, u = (rand({all, hidden}) - 0.5) * (2 / std::sqrt(double(hidden)));
+    for (const Tensor& y :
+         with_gradients({x, state, w, u, rand({all}), rand({all})}, [&](const std::vector<Tensor>& t) {
+           const RecurrentWeights weights{t[2], t[3], t[4], t[5]};
+           const RecurrentResult r =
+               gates == 4 ? lstm_layer(t[0], t[1], t[1], weights, params)
+               : gates == 3
+                   ? gru_layer(t[0], t[1], weights, params)
+                   : rnn_layer(t[0], t[1], weights, gates == 1 ? Nonlinearity::tanh : Nonlinearity::relu, params);
+           return gates == 4 ? Results{r.y, r.h, r.c} : Results{r.y, r.h};
+         }))
+      out.push_back(y);
+  }
+  return out;
+}
+
 std::vector<Family> families() {
   return {
       {"elementwise",
@@ -190,6 +216,7 @@ std::vector<Family> families() {
          for (const Tensor& y : with_gradients(x, [](const Tensor& v) { return avg_pool2d(v, 2); })) out.push_back(y);
          return out;
        }},
+      {"recurrent layers", recurrent},
       {"random",
        [](int64_t n) {
          Results out{rand({n}), rand({n}, {.dtype = f64}), randn({n}), randint(0, 1000, {n}), randperm(n)};

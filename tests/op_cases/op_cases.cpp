@@ -24,6 +24,7 @@ const std::vector<OpCase>& op_cases() {
     add_linear_cases(add);
     add_conv_cases(add);
     add_pool_cases(add);
+    add_recurrent_cases(add);
     return all;
   }();
   return cases;
