@@ -114,6 +114,28 @@ class Cnn : public Module {
   Linear fc1, fc2;
 };
 
+// Tokens [steps, batch] to the mean loss of each next one.
+template <class Cell>
+class LanguageModel : public Module {
+ public:
+  explicit LanguageModel(const Workload& w)
+      : embedding(w.recurrent.vocabulary, w.recurrent.width),
+        cell(w.recurrent.width, w.recurrent.hidden),
+        head(w.recurrent.hidden, w.recurrent.vocabulary) {}
+  Tensor loss(const Tensor& x, const Tensor& y) const {
+    ModuleScope scope(*this);
+    return cross_entropy(flatten(head(cell(embedding(x)).output), 0, 1), y);
+  }
+  void visit(Visitor& v) override {
+    v("embedding", embedding);
+    v("cell", cell);
+    v("head", head);
+  }
+  Embedding embedding;
+  Cell cell;
+  Linear head;
+};
+
 void load_parameters(Module& model, const Workload& w) {
   std::vector<NamedTensor> state;
   for (const Parameter& p : initial_parameters(w)) state.push_back({p.name, to_tensor(p.values, p.shape)});
@@ -133,9 +155,10 @@ class Training : public DeviceRunner<Tensor> {
     load_parameters(model_, w);
     optimizer_ = make_optimizer(model_, w);
     for (const Batch& b : make_batches(w)) {
-      inputs_.push_back(to_tensor(b.inputs, w.input));
+      const Tensor x = to_tensor(b.inputs, w.input);
+      inputs_.push_back(w.recurrent.gates > 0 ? x.to(i64) : x);
       targets_.push_back(b.labels.empty() ? to_tensor(b.targets, {w.batch_size(), 1})
-                                          : from_vector(b.labels, {w.batch_size()}));
+                                          : from_vector(b.labels, {int64_t(b.labels.size())}));
     }
   }
   double step(int64_t i, bool want_loss) override {
@@ -246,6 +269,8 @@ std::unique_ptr<Runner> make(const Workload& w, const Options& options) {
   if (w.name == "adamw") return std::make_unique<AdamWRunner>(w, options.capture);
   if (w.name == "lenet") return std::make_unique<Training<LeNet>>(w, options.capture);
   if (w.name == "cnn") return std::make_unique<Training<Cnn>>(w, options.capture);
+  if (w.name == "lstm") return std::make_unique<Training<LanguageModel<LSTM>>>(w, options.capture);
+  if (w.name == "gru") return std::make_unique<Training<LanguageModel<GRU>>>(w, options.capture);
   return std::make_unique<Training<Mlp>>(w, options.capture);
 }
 

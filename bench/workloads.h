@@ -61,8 +61,8 @@ struct Parameter {
 };
 
 struct Batch {
-  std::vector<float> inputs;    // [batch, channels, side, side] for convolutions, else [batch, in]
-  std::vector<int64_t> labels;  // classes, [batch]; empty for xor
+  std::vector<float> inputs;  // [batch, channels, side, side] for convolutions, else [batch, in]; tokens [steps, batch]
+  std::vector<int64_t> labels;  // classes, [batch], or of each token's next; empty for xor
   std::vector<float> targets;   // xor only, [batch, 1]
 };
 
@@ -77,9 +77,20 @@ struct Layer {
   int64_t weights() const { return fan_in() * out; }
 };
 
+// A language model of one recurrent layer: tokens to vectors, LSTM or GRU, scores of the next token.
+struct Recurrent {
+  int64_t gates = 0, vocabulary = 65, width = 128, hidden = 256;
+
+  int64_t cell_weights() const { return gates * hidden * (width + hidden); }
+  int64_t parameters() const {
+    return vocabulary * width + cell_weights() + 2 * gates * hidden + (hidden + 1) * vocabulary;
+  }
+};
+
 struct Workload {
   std::string name;
   std::vector<Layer> layers;
+  Recurrent recurrent;         // has gates if this is such a model
   std::vector<int64_t> input;  // shape of a batch
   int64_t batches = 1;         // distinct ones, used in turn
   double lr = 0;               // SGD; 0 if the workload uses Adam
@@ -90,6 +101,7 @@ struct Workload {
   int64_t parameters() const {
     int64_t n = 0;
     for (const Layer& l : layers) n += l.weights() + l.out;
+    if (recurrent.gates > 0) return recurrent.parameters();
     return name == "adamw" ? kAdamWTensors * kAdamWSide * kAdamWSide : n;
   }
   int64_t input_size() const {
@@ -100,6 +112,8 @@ struct Workload {
 
   // Multiplications and additions of one step: three products a layer, but no gradient for the data.
   double flops() const {
+    if (recurrent.gates > 0)
+      return 6. * double(input_size()) * double(recurrent.cell_weights() + recurrent.hidden * recurrent.vocabulary);
     double total = 0;
     for (size_t i = 0; i < layers.size(); ++i) {
       const Layer& l = layers[i];
@@ -120,7 +134,8 @@ struct Workload {
 };
 
 inline const std::vector<std::string>& workload_names() {
-  static const std::vector<std::string> names{"chain", "xor", "mlp_b64", "mlp_b1", "lenet", "cnn", "adamw"};
+  static const std::vector<std::string> names{"chain", "xor",  "mlp_b64", "mlp_b1", "lenet",
+                                              "cnn",   "lstm", "gru",     "adamw"};
   return names;
 }
 
@@ -158,14 +173,36 @@ inline Workload find_workload(const std::string& name) {
     // Small, so that 50 steps can be compared at all: at 3e-5 the peer's own two layouts drift apart by 4e-4, because
     // somewhere a unit close to 0 falls to the other side.
     w.adam.lr = 1e-5;
+  } else if (name == "lstm" || name == "gru") {  // 64 steps of 32 sequences, trained with Adam
+    w.recurrent.gates = name == "lstm" ? 4 : 3;
+    w.input = {64, 32};
+    w.batches = 10;
   } else if (name != "adamw") {
     throw std::invalid_argument("no workload \"" + name + "\"");
   }
   return w;
 }
 
+inline std::vector<Parameter> recurrent_parameters(const Recurrent& r) {
+  const float bound = 1.f / std::sqrt(float(r.hidden));
+  std::vector<Parameter> result;
+  const auto add = [&](const char* parameter, const std::vector<int64_t>& shape, float most) {
+    const int64_t n = shape.size() == 2 ? shape[0] * shape[1] : shape[0];
+    result.push_back({parameter, shape, uniform(1000 + result.size(), n, most)});
+  };
+  add("embedding.weight", {r.vocabulary, r.width}, 1.f);
+  add("cell.weight_ih_l0", {r.gates * r.hidden, r.width}, bound);
+  add("cell.weight_hh_l0", {r.gates * r.hidden, r.hidden}, bound);
+  add("cell.bias_ih_l0", {r.gates * r.hidden}, bound);
+  add("cell.bias_hh_l0", {r.gates * r.hidden}, bound);
+  add("head.weight", {r.vocabulary, r.hidden}, bound);
+  add("head.bias", {r.vocabulary}, bound);
+  return result;
+}
+
 // Initial weights: uniform with variance 1/fan_in, so that 50 steps are enough to move the loss of the deeper ones.
 inline std::vector<Parameter> initial_parameters(const Workload& w) {
+  if (w.recurrent.gates > 0) return recurrent_parameters(w.recurrent);
   std::vector<Parameter> result;
   for (const Layer& l : w.layers) {
     const float bound = float(std::sqrt(3. / double(l.fan_in())));
@@ -197,10 +234,26 @@ inline Batch classification_batch(const Workload& w, int64_t index) {
   return batch;
 }
 
+// Tokens in which one in four is drawn at random; the others follow from the one before.
+inline Batch token_batch(const Workload& w, int64_t index) {
+  const int64_t steps = w.input[0], sequences = w.input[1], kinds = w.recurrent.vocabulary;
+  SplitMix64 random(100 + uint64_t(index));
+  std::vector<int64_t> tokens;
+  for (int64_t i = 0; i < (steps + 1) * sequences; ++i) {
+    const bool follows = i >= sequences && random.below(4) != 0;
+    tokens.push_back(follows ? (tokens[size_t(i - sequences)] * 7 + 3) % kinds : random.below(kinds));
+  }
+  Batch batch;
+  batch.inputs.assign(tokens.begin(), tokens.end() - sequences);
+  batch.labels.assign(tokens.begin() + sequences, tokens.end());
+  return batch;
+}
+
 inline std::vector<Batch> make_batches(const Workload& w) {
   if (w.name == "xor") return {xor_batch()};
   std::vector<Batch> result;
-  for (int64_t i = 0; i < w.batches; ++i) result.push_back(classification_batch(w, i));
+  for (int64_t i = 0; i < w.batches; ++i)
+    result.push_back(w.recurrent.gates > 0 ? token_batch(w, i) : classification_batch(w, i));
   return result;
 }
 

@@ -67,6 +67,21 @@ struct Cnn : torch::nn::Module {
   torch::nn::Linear fc1, fc2;
 };
 
+// Tokens [steps, batch] to the mean loss of each next one.
+template <class Cell>
+struct LanguageModel : torch::nn::Module {
+  explicit LanguageModel(const Workload& w)
+      : embedding(register_module("embedding", torch::nn::Embedding(w.recurrent.vocabulary, w.recurrent.width))),
+        cell(register_module("cell", Cell(w.recurrent.width, w.recurrent.hidden))),
+        head(register_module("head", torch::nn::Linear(w.recurrent.hidden, w.recurrent.vocabulary))) {}
+  Tensor loss(const Tensor& x, const Tensor& y) {
+    return F::cross_entropy(head(std::get<0>(cell(embedding(x)))).flatten(0, 1), y);
+  }
+  torch::nn::Embedding embedding;
+  Cell cell;
+  torch::nn::Linear head;
+};
+
 void load_parameters(torch::nn::Module& model, const Workload& w, bool channels_last) {
   torch::NoGradGuard guard;
   std::vector<Tensor> mine = model.parameters();
@@ -93,6 +108,7 @@ class Training : public Runner {
     load_parameters(model_, w, channels_last);
     for (const Batch& b : make_batches(w)) {
       Tensor x = to_tensor(b.inputs, w.input);
+      if (w.recurrent.gates > 0) x = x.to(torch::kInt64);
       if (channels_last && x.dim() == 4) x = x.contiguous(torch::MemoryFormat::ChannelsLast);
       inputs_.push_back(x);
       targets_.push_back(b.labels.empty() ? to_tensor(b.targets, {w.batch_size(), 1}) : torch::tensor(b.labels));
@@ -185,6 +201,8 @@ std::unique_ptr<Runner> make(const Workload& w, const Options& options) {
   if (w.name == "adamw") return std::make_unique<AdamWRunner>(w);
   if (w.name == "lenet") return std::make_unique<Training<LeNet>>(w, options);
   if (w.name == "cnn") return std::make_unique<Training<Cnn>>(w, options);
+  if (w.name == "lstm") return std::make_unique<Training<LanguageModel<torch::nn::LSTM>>>(w, options);
+  if (w.name == "gru") return std::make_unique<Training<LanguageModel<torch::nn::GRU>>>(w, options);
   return std::make_unique<Training<Mlp>>(w, options);
 }
 
