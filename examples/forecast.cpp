@@ -156,7 +156,7 @@ int main(int argc, char** argv) {
   app.add_option("--picture", picture, "PNG of the series and its forecasts");
   return examples::run_app(app, argc, argv, [&] {
     examples::apply(flags);
-    examples::refuse_flags(app, {"--download", "--batch-size"});  // a step sees all windows
+    examples::refuse_flags(app, {"--download", "--batch-size", "--dtype", "--capture"});  // a step sees all windows
     if (!picture.empty()) examples::check_writable(picture);
     const Series series = flags.data.empty() ? procedural_series() : load_series(flags.data);
     const int64_t known = int64_t(series.values.size()) - kTestYears * kYear;
@@ -198,6 +198,8 @@ int main(int argc, char** argv) {
                             {"model", "lstm"},
                             {"data", series.name},
                             {"device", flags.device},
+                            {"dtype", flags.dtype},
+                            {"captured", flags.capture},
                             {"threads", num_threads()},
                             {"seed", flags.seed},
                             {"epochs", steps},

@@ -163,7 +163,8 @@ int main(int argc, char** argv) {
   app.add_option("--picture", picture, "PNG of gradients and training");
   return examples::run_app(app, argc, argv, [&] {
     examples::apply(flags);
-    examples::refuse_flags(app, {"--data", "--download", "--epochs", "--save", "--resume"});  // fresh numbers each step
+    // Fresh numbers each step: no data, no epochs.
+    examples::refuse_flags(app, {"--data", "--download", "--epochs", "--save", "--resume", "--dtype", "--capture"});
     if (!picture.empty()) examples::check_writable(picture);
     if (flags.steps > 0) s.steps = flags.steps;
     if (flags.batch_size > 0) s.batch = flags.batch_size;
@@ -190,6 +191,8 @@ int main(int argc, char** argv) {
                             {"model", "rnn, lstm, gru"},
                             {"data", "adding problem"},
                             {"device", flags.device},
+                            {"dtype", flags.dtype},
+                            {"captured", flags.capture},
                             {"threads", num_threads()},
                             {"seed", flags.seed},
                             {"epochs", 1},

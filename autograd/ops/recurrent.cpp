@@ -1,5 +1,6 @@
 #include "tenrec/autograd/ops/recurrent.h"
 
+#include "tenrec/autograd/autocast.h"
 #include "tenrec/autograd/ops/activation.h"
 #include "tenrec/autograd/ops/creation.h"
 #include "tenrec/autograd/ops/elementwise_impl.h"
@@ -228,11 +229,16 @@ class Layer {
 
 RecurrentResult run(const char* op, RecurrentCell cell, const Tensor& x, const Tensor& h0, const Tensor& c0,
                     const RecurrentWeights& w, const RecurrentParams& params) {
+  const auto run_wide = [&](auto wide) {
+    return run(op, cell, wide(x), wide(h0), wide(c0), {wide(w.w_ih), wide(w.w_hh), wide(w.b_ih), wide(w.b_hh)}, params);
+  };
+  if (is_autocast_enabled()) [[unlikely]] {
+    const Autocast off(false);
+    return run_wide([](const Tensor& t) { return detail::autocast_input(t, f32); });
+  }
   Layer layer(op, cell, x, h0, c0, w, params);
   if (size_of(x.dtype()) == 2) {
-    const auto wide = [](const Tensor& t) { return t.defined() ? t.to(f32) : t; };
-    RecurrentResult r =
-        run(op, cell, wide(x), wide(h0), wide(c0), {wide(w.w_ih), wide(w.w_hh), wide(w.b_ih), wide(w.b_hh)}, params);
+    const RecurrentResult r = run_wide([](const Tensor& t) { return t.defined() ? t.to(f32) : t; });
     const DType dtype = x.dtype();
     return {r.y.to(dtype), r.h.to(dtype), c0.defined() ? r.c.to(dtype) : Tensor()};
   }

@@ -153,6 +153,8 @@ void run(const Flags& flags, Settings s) {
                 {"model", s.model.cell},
                 {"data", text.name},
                 {"device", flags.device},
+                {"dtype", flags.dtype},
+                {"captured", flags.capture},
                 {"threads", num_threads()},
                 {"seed", flags.seed},
                 {"epochs", epochs},
@@ -183,7 +185,7 @@ int main(int argc, char** argv) {
   app.add_option("--prompt", s.prompt, "What the writing begins with");
   return run_app(app, argc, argv, [&] {
     apply(flags);
-    refuse_flags(app, {"--download"});
+    refuse_flags(app, {"--download", "--dtype", "--capture"});
     run(flags, s);
   });
 }

@@ -60,16 +60,16 @@ class Grammar {
   std::string sentence() {
     if (draw(5) == 0) {
       const int a = int(draw(20)), b = int(draw(20));
-      return std::to_string(a) + " and " + std::to_string(b) + " make " + std::to_string(a + b) + ".\n";
+      return concat(a, " and ", b, " make ", a + b, ".\n");
     }
     const bool many = draw(2);
     std::string s = noun_phrase(many);
     s[0] = char(s[0] - 'a' + 'A');
     const bool object = draw(2);
-    s += " " + pick(object ? kTransitive : kIntransitive) + (many ? "" : "s");
-    if (object) s += " " + noun_phrase(draw(2));
-    if (draw(3) == 0) s += " " + pick(kPlaces);
-    return s + ".\n";
+    s += concat(" ", pick(object ? kTransitive : kIntransitive), many ? "" : "s");
+    if (object) s += concat(" ", noun_phrase(draw(2)));
+    if (draw(3) == 0) s += concat(" ", pick(kPlaces));
+    return concat(s, ".\n");
   }
 
  private:
@@ -83,13 +83,14 @@ class Grammar {
 
   uint32_t draw(uint32_t n) { return uint32_t(uint64_t(philox_(0, count_++).word[0]) * n >> 32); }
   template <size_t N>
-  std::string pick(const std::array<const char*, N>& words) {
+  const char* pick(const std::array<const char*, N>& words) {
     return words[draw(N)];
   }
   std::string noun_phrase(bool many) {
-    std::string s = many ? (draw(2) ? "the " : "two ") : (draw(2) ? "the " : "every ");
-    if (draw(2)) s += pick(kAdjectives) + " ";
-    return s + pick(kNouns) + (many ? "s" : "");
+    const char* which = draw(2) ? "the " : many ? "two " : "every ";
+    const bool described = draw(2);
+    const char* adjective = described ? pick(kAdjectives) : "";
+    return concat(which, adjective, described ? " " : "", pick(kNouns), many ? "s" : "");
   }
 
   Philox philox_{1};
