@@ -7,9 +7,9 @@
 // torch.nn's layout and gate order, gates below each other: w_ih [gates * hidden, in], w_hh [gates * hidden, hidden],
 // biases [gates * hidden], both or none.
 //
-// All of one floating dtype, else DTypeError; bf16 and f16 are computed in f32 and rounded once (under
-// autocast all is f32). ShapeError for sizes
-// that do not fit and for sequences without a step; ValueError for batch sizes that are not positive and falling.
+// All of one floating dtype, else DTypeError; bf16 and f16 are computed in f32 and rounded once, and under autocast all
+// is f32. ShapeError for sizes that do not fit and for sequences without a step; ValueError for batch sizes that are not
+// positive and falling.
 #pragma once
 
 #include <cstdint>
