@@ -222,6 +222,15 @@ void BoundedReader::read(void* out, int64_t n, std::string_view what) {
   impl_->offset += n;
 }
 
+int64_t BoundedReader::read_up_to(void* out, int64_t n, std::string_view what) {
+  if (n <= 0 || at_end()) return 0;
+  const int64_t allowed = impl_->max_bytes - impl_->offset;
+  if (allowed <= 0) fail(what, " passes the limit of ", impl_->max_bytes, " bytes");
+  const auto got = int64_t(impl_->read_some(static_cast<uint8_t*>(out), size_t(std::min(n, allowed))));
+  impl_->offset += got;
+  return got;
+}
+
 void BoundedReader::append_to(std::vector<uint8_t>& out, int64_t n, std::string_view what) {
   expect_left(n, what);
   // The size of a plain source is a fact; what a gzip holds is not, so its memory doubles as bytes arrive.

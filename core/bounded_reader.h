@@ -39,6 +39,8 @@ class BoundedReader {
 
   // Reads exactly n bytes into `out`. `what` names them in the error: "image header".
   void read(void* out, int64_t n, std::string_view what);
+  // Reads up to n bytes, fewer only at the end of the source, and says how many.
+  int64_t read_up_to(void* out, int64_t n, std::string_view what);
   // Appends exactly n bytes to `out`, which grows only as bytes arrive.
   void append_to(std::vector<uint8_t>& out, int64_t n, std::string_view what);
   // Appends everything up to the end of the source.

@@ -148,4 +148,40 @@ std::string ConfusionMatrix::to_string() const {
   return concat(out, "accuracy ", percent(accuracy()), " of ", total(), "\n");
 }
 
+void Perplexity::add(const Tensor& scores, const Tensor& targets, int64_t ignore_index) {
+  if (!is_floating(scores.dtype()) || !is_integral(targets.dtype()))
+    fail<DTypeError>("Perplexity: expected floating scores and integer targets, got ", scores.dtype(), " and ",
+                     targets.dtype());
+  Shape rows = scores.shape();
+  if (rows.ndim() > 0) rows.erase(rows.ndim() - 1);
+  if (scores.ndim() == 0 || scores.size(-1) == 0 || rows != targets.shape())
+    fail<ShapeError>("Perplexity: scores of shape ", scores.shape(), " for targets of shape ", targets.shape());
+  const int64_t classes = scores.size(-1);
+  const std::vector<double> values = scores.to_vector<double>();
+  const std::vector<int64_t> wanted = targets.to_vector<int64_t>();
+  double nats = 0;
+  int64_t tokens = 0;
+  for (size_t row = 0; row < wanted.size(); ++row) {
+    if (wanted[row] == ignore_index) continue;
+    if (wanted[row] < 0 || wanted[row] >= classes)
+      fail<IndexError>("Perplexity: target ", wanted[row], " of ", classes, " classes");
+    const double* v = values.data() + int64_t(row) * classes;
+    const double largest = *std::max_element(v, v + classes);
+    double sum = 0;
+    for (int64_t c = 0; c < classes; ++c) sum += std::exp(v[c] - largest);
+    nats += std::log(sum) + largest - v[wanted[row]];
+    ++tokens;
+  }
+  nats_ += nats;
+  tokens_ += tokens;
+}
+
+void Perplexity::add(double mean_loss, int64_t tokens) {
+  if (tokens < 0) fail<ValueError>("Perplexity: a loss over ", tokens, " tokens");
+  nats_ += mean_loss * double(tokens);
+  tokens_ += tokens;
+}
+
+double Perplexity::value() const { return std::exp(mean()); }
+
 }  // namespace tenrec

@@ -59,4 +59,23 @@ class ConfusionMatrix {
   std::vector<std::string> names_;
 };
 
+// exp of the mean negative log-likelihood in nats.
+class Perplexity {
+ public:
+  // Scores (logits) [..., C] and integer targets [...] of the same leading shape; a target of `ignore_index` counts for
+  // nothing. IndexError for any other target outside 0 to C - 1.
+  void add(const Tensor& scores, const Tensor& targets, int64_t ignore_index = -100);
+  // A mean loss in nats over so many tokens. ValueError for a negative count.
+  void add(double mean_loss, int64_t tokens);
+  void reset() { nats_ = 0, tokens_ = 0; }
+  int64_t tokens() const { return tokens_; }
+  // Mean loss in nats; 0 before anything was added.
+  double mean() const { return tokens_ > 0 ? nats_ / double(tokens_) : 0.0; }
+  double value() const;
+
+ private:
+  double nats_ = 0;
+  int64_t tokens_ = 0;
+};
+
 }  // namespace tenrec
