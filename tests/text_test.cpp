@@ -463,19 +463,19 @@ TEST(Fuzz, MutantsOfTokenizerFiles) {
     const std::unique_ptr<Tokenizer> t = load_tokenizer(path);
     t->decode(t->encode("Hello, w\xC3\xB6rld 12"));
   };
-  survive(text_of(kFixtures + "small_tokenizer.json"), 3000, use);
+  survive(text_of(kFixtures + "small_tokenizer.json"), 1500, use);
   const TempFolder folder;
   TextTokenizer::build(TextUnit::word, "a few words and more", {.specials = {"<pad>", "<unk>"}})
       .save(folder / "t.json");
-  survive(text_of(folder / "t.json"), 2000, use);
+  survive(text_of(folder / "t.json"), 1000, use);
 }
 
 TEST(Fuzz, MutantsOfGpt2sFiles) {
   const Gpt2Files files;
-  survive(text_of(files.merges), 1000, [&](const std::string& path) {
+  survive(text_of(files.merges), 600, [&](const std::string& path) {
     BpeTokenizer::load_gpt2(files.encoder, path).encode("Hello, w\xC3\xB6rld 12");
   });
-  survive(text_of(files.encoder), 1000, [&](const std::string& path) {
+  survive(text_of(files.encoder), 600, [&](const std::string& path) {
     BpeTokenizer::load_gpt2(path, files.merges).encode("Hello, w\xC3\xB6rld 12");
   });
 }
