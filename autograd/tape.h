@@ -185,8 +185,8 @@ class Saved {
       : node_(node), recording_(recording), last_(last && !recording) {}
   Tensor input(int i = 0) const { return read(uint32_t(i)); }
   Tensor output(int i = 0) const { return read(node_.inputs + uint32_t(i)); }
-  // Whether the rule may write its result over input i: nobody else has the tensor or a view of it, and this rule is the
-  // last to read it.
+  // Whether the rule may write its result over input i: nobody else has the tensor or a view of it, and this rule is
+  // the last to read it.
   bool may_overwrite(int i) const;
   const detail::Node& node() const { return node_; }
 

@@ -79,9 +79,7 @@ RecurrentOutput<Tensor, LSTMState> RecurrentLayers::run_all(Step step, Tensor x,
   if (lstm && state.h.defined() != state.c.defined())
     fail<ValueError>(name_, ": the initial state has only one of h and c; give both or none");
   const Tensor zero = state.h.defined() ? Tensor() : zeros_beside(x, {batch, hidden_});
-  const auto initial = [&](const Tensor& all, size_t i) {
-    return all.defined() ? select(all, 0, int64_t(i)) : zero;
-  };
+  const auto initial = [&](const Tensor& all, size_t i) { return all.defined() ? select(all, 0, int64_t(i)) : zero; };
   std::vector<Tensor> hs, cs;
   for (size_t i = 0; i < weights.size();) {
     if (i > 0 && is_training() && options_.dropout > 0) x = dropout(x, options_.dropout);

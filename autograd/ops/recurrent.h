@@ -8,8 +8,8 @@
 // biases [gates * hidden], both or none.
 //
 // All of one floating dtype, else DTypeError; bf16 and f16 are computed in f32 and rounded once, and under autocast all
-// is f32. ShapeError for sizes that do not fit and for sequences without a step; ValueError for batch sizes that are not
-// positive and falling.
+// is f32. ShapeError for sizes that do not fit and for sequences without a step; ValueError for batch sizes that are
+// not positive and falling.
 #pragma once
 
 #include <cstdint>

@@ -99,7 +99,9 @@ void use(Block* block) {
 }
 
 // What the thread is doing, for a message.
-const char* current_op(const char* otherwise) { return tenrec::detail::dispatching.op ? tenrec::detail::dispatching.op : otherwise; }
+const char* current_op(const char* otherwise) {
+  return tenrec::detail::dispatching.op ? tenrec::detail::dispatching.op : otherwise;
+}
 
 void copy_to_device(void* to, const void* from, size_t bytes, Device device, bool non_blocking) {
   cuda::enter("to", device.index);
