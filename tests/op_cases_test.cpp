@@ -73,6 +73,7 @@ void expect_close(const OpCase& c, const std::vector<Tensor>& ys, const std::vec
   for (size_t o = 0; o < ys.size(); ++o) {
     ASSERT_EQ(to_string(ys[o].shape()), to_string(expected[o].shape)) << "output " << o;
     const std::vector<double> values = ys[o].to_vector<double>();
+    ASSERT_EQ(values.size(), expected[o].values.size()) << "the reference of output " << o;
     for (size_t i = 0; i < values.size(); ++i)
       ASSERT_LE(error_of(values[i], expected[o].values[i]), tol)
           << label(c) << " output " << o << " element " << i << ": got " << values[i] << ", expected "

@@ -15,9 +15,10 @@ double same(double x) { return x; }
 
 // activation(x w^T + b) from the definition; x [..., in], w [out, in], b [out] or null.
 Array layer(const Array& x, const Array& w, const Array* b, const Activation& activation) {
-  const int64_t out = w.shape[0], in = w.shape[1], rows = in ? int64_t(x.values.size()) / in : 0;
+  const int64_t out = w.shape[0], in = w.shape[1];
   Array y{x.shape, {}};
   y.shape[y.shape.ndim() - 1] = out;
+  const int64_t rows = checked_numel(y.shape) / out;
   for (int64_t i = 0; i < rows; ++i)
     for (int64_t j = 0; j < out; ++j) {
       double sum = b ? b->values[size_t(j)] : 0;
