@@ -10,7 +10,7 @@ for model in ${1:-mlp cnn}; do
   field() { sed -nE "s/.*\"$2\": *\"?([^\",}]*).*/\1/p" <<<"$1"; }
   cpu=$(report) eager=$(report --device cuda) captured=$(report --device cuda --capture)
   worst=$(awk -v a="$(field "$cpu" train_loss)" -v b="$(field "$eager" train_loss)" -v w="$worst" \
-    'BEGIN { d = (a > b ? a - b : b - a) / a; print d > w ? d : w }')
+    'BEGIN { d = (a > b ? a - b : b - a) / a; print (d > w ? d : w) }')
   [ "$(field "$eager" weights_sha256)" = "$(field "$captured" weights_sha256)" ] || equal=0
   [ "$(field "$captured" captured)" = true ] || equal=0
 done
