@@ -15,7 +15,6 @@ namespace tenrec {
 using detail::as_rows;
 using detail::from_rows;
 using detail::linear_grads;
-using detail::matrix_product;
 using detail::turned;
 
 namespace {
@@ -178,7 +177,7 @@ Tensor linear_gelu(const Tensor& x, const Tensor& weight, const Tensor& bias) {
 namespace {
 
 Needs needs_of(bool x, bool weight, bool bias) {
-  return Needs{uint64_t(x) | uint64_t(weight) << 1 | uint64_t(bias) << 2};
+  return Needs{uint64_t((x ? 1 : 0) | (weight ? 2 : 0) | (bias ? 4 : 0))};
 }
 
 // Where feed_forward's inputs stand in its node: x, weight1, bias1 if any, weight2, bias2 if any.
@@ -195,12 +194,12 @@ struct FeedForward {
 
   Grads gradient(const Saved& s, const Tensor& dy, Needs needs, const Hidden& hidden) const {
     const int w2 = weight2();
-    std::vector<Tensor> grads(size_t(w2 + 1 + has_bias2));
+    std::vector<Tensor> grads(size_t(w2) + (has_bias2 ? 2 : 1));
     const Tensor weight = s.input(w2);
-    const Needs second = needs_of(false, needs[size_t(w2)], has_bias2 && needs[size_t(w2 + 1)]);
+    const Needs second = needs_of(false, needs[size_t(w2)], has_bias2 && needs[size_t(w2) + 1]);
     Grads of_second = linear_grads(dy, hidden.h, weight, has_bias2, second);
     grads[size_t(w2)] = of_second[1];
-    if (has_bias2) grads[size_t(w2 + 1)] = of_second[2];
+    if (has_bias2) grads[size_t(w2) + 1] = of_second[2];
     const bool wants_sums = has_bias1 && needs[2];
     if (needs[0] || needs[1] || wants_sums) {
       const Tensor dz = through_layer(activation, dy, weight, hidden, wants_sums ? &grads[2] : nullptr);
