@@ -281,20 +281,23 @@ TEST_F(Capture, ARefusedStepHasNotHappened) {
   EXPECT_NE(numbers(), before);
 }
 
+// A step of a network whose outputs are to fall.
+auto falling(const Linear& net, Optimizer& optimizer) {
+  return [&](const Tensor& in) {
+    optimizer.zero_grad();
+    const Tensor loss = mean(net(in));
+    backward(loss);
+    optimizer.step();
+    return loss;
+  };
+}
+
 TEST_F(Capture, GradientsClearedOutsideAreNoticed) {
   Linear net(3, 2);
   to(net, device_);
   SGD optimizer(parameters(net), {.lr = 0.1});
   const Tensor x = ones({4, 3});
-  auto step = cuda::capture(
-      [&](const Tensor& in) {
-        optimizer.zero_grad();
-        const Tensor loss = mean(net(in));
-        backward(loss);
-        optimizer.step();
-        return loss;
-      },
-      x);
+  auto step = cuda::capture(falling(net, optimizer), x);
   for (int i = 0; i < 4; ++i) step(x);
   optimizer.zero_grad();
   EXPECT_NE(message_of<CaptureError>([&] { step(x); }).find("cleared"), std::string::npos);
@@ -322,16 +325,7 @@ TEST_F(Capture, AnOptimizerOfOpsIsRefused) {
   to(net, device_);
   ByOps optimizer(parameters(net));
   const Tensor x = ones({4, 3}, {.device = device_});
-  EXPECT_NE(refusal(x,
-                    [&](const Tensor& in) {
-                      optimizer.zero_grad();
-                      const Tensor loss = mean(net(in));
-                      backward(loss);
-                      optimizer.step();
-                      return loss;
-                    })
-                .find("cannot replay this optimizer"),
-            std::string::npos);
+  EXPECT_NE(refusal(x, falling(net, optimizer)).find("cannot replay this optimizer"), std::string::npos);
 }
 
 // --- memory ---------------------------------------------------------------------------------------------------------

@@ -5,16 +5,13 @@
 #include <tuple>
 #include <vector>
 
-#include "emulator/device_memory.h"
-#include "emulator/runtime.h"
+#include "emulator/library_call.h"
 
 namespace tenrec::cuda {
-namespace {
 
-template <class F>
-void call_library(cudaStream_t stream, const char* name, F&& f) {
-  simt::enqueue(stream, [name, f] { simt::DeviceMemory::instance().launch(name, f); });
-}
+using simt::call_library;
+
+namespace {
 
 // The result goes to the spare arrays if the number of digits is odd, as with a turn for each.
 template <class Key, class Place>

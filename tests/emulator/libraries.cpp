@@ -3,34 +3,18 @@
 // two candidates to tune, which sum in different orders: Tenrec's own and Eigen's.
 #include <cmath>
 
-#include "emulator/device_memory.h"
-#include "emulator/runtime.h"
+#include "emulator/library_call.h"
 #include "tenrec/kernels/cuda/blas.h"
 #include "tenrec/kernels/cuda/dnn.h"
 #include "tenrec/kernels/cuda/tuning.h"
 #include "tenrec/kernels/gemm_eigen.h"
+#include "tenrec/kernels/visit.h"
 
 namespace tenrec::cuda {
+
+using simt::call_library;
+
 namespace {
-
-template <class F>
-void call_library(cudaStream_t stream, const char* name, F&& f) {
-  simt::enqueue(stream, [name, f] { simt::DeviceMemory::instance().launch(name, f); });
-}
-
-template <class F>
-void visit_floating(DType dtype, F&& f) {
-  switch (dtype) {
-    case DType::f64:
-      return f(double{});
-    case DType::bf16:
-      return f(bfloat16{});
-    case DType::f16:
-      return f(float16{});
-    default:
-      return f(float{});
-  }
-}
 
 // --- candidates ------------------------------------------------------------------------------------------------------
 
@@ -49,7 +33,7 @@ void multiply_by_eigen(const kernels::GemmShape& s, const T* a, const T* b, T* c
 void multiply_by(size_t candidate, const Product& p, const void* a, const void* b, void* c,
                  const kernels::GemmEpilogue& epilogue, cudaStream_t stream) {
   call_library(stream, "cublasLtMatmul", [=] {
-    visit_floating(p.dtype, [&](auto zero) {
+    kernels::visit_floating("matmul", p.dtype, [&](auto zero) {
       using T = decltype(zero);
       for (int64_t i = 0; i < p.batch; ++i) {
         const T *left = static_cast<const T*>(a) + i * p.a_stride, *right = static_cast<const T*>(b) + i * p.b_stride;
@@ -161,7 +145,7 @@ bool multiply_fused(const Product& p, const void* a, const void* b, void* c, con
   if ((f.kind == Fusion::gelu || f.kind == Fusion::gelu_grad) && p.shape.n % 8 != 0) return false;
   call_library(stream, "cublasLtMatmul", [=] {
     kernels::gemm(Cpu{}, p.dtype, p.shape, a, b, c, {.bias = f.bias});
-    visit_floating(p.dtype, [&](auto zero) {
+    kernels::visit_floating("matmul", p.dtype, [&](auto zero) {
       using T = decltype(zero);
       if (f.kind == Fusion::relu || f.kind == Fusion::gelu)
         activate(p.shape, static_cast<T*>(c), f);
