@@ -194,22 +194,15 @@ int main(int argc, char** argv) {
                   rmse(lstm, truth), rmse(naive, truth));
     if (!picture.empty()) draw(picture, series, known, naive, lstm);
     if (!flags.save.empty()) examples::save_run(flags.save, state, progress);
-    examples::print_result({{"example", "forecast"},
-                            {"model", "lstm"},
-                            {"data", series.name},
-                            {"device", flags.device},
-                            {"dtype", flags.dtype},
-                            {"captured", flags.capture},
-                            {"threads", num_threads()},
-                            {"seed", flags.seed},
-                            {"epochs", steps},
-                            {"steps", progress.step},
-                            {"train_loss", progress.last_loss},
-                            {"rmse", rmse(lstm, truth)},
-                            {"rmse_seasonal_naive", rmse(naive, truth)},
-                            {"seconds", seconds},
-                            {"samples_per_second", double((progress.step - first) * data.y.size(0)) / seconds},
-                            {"peak_rss_mb", examples::peak_rss_mb()},
-                            {"weights_sha256", examples::weights_sha256(net)}});
+    examples::print_result(
+        examples::report(flags, "forecast", "lstm", series.name,
+                         {{"epochs", steps},
+                          {"steps", progress.step},
+                          {"train_loss", progress.last_loss},
+                          {"rmse", rmse(lstm, truth)},
+                          {"rmse_seasonal_naive", rmse(naive, truth)},
+                          {"seconds", seconds},
+                          {"samples_per_second", double((progress.step - first) * data.y.size(0)) / seconds},
+                          {"weights_sha256", examples::weights_sha256(net)}}));
   });
 }

@@ -117,22 +117,14 @@ int main(int argc, char** argv) {
     }
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     if (!picture.empty()) side_by_side(panels).save(picture);
-    examples::print_result({{"example", "overfit"},
-                            {"model", "mlp"},
-                            {"data", flags.data.empty() ? "digits" : "mnist"},
-                            {"device", flags.device},
-                            {"dtype", flags.dtype},
-                            {"captured", flags.capture},
-                            {"threads", num_threads()},
-                            {"seed", flags.seed},
-                            {"epochs", epochs},
-                            {"steps", steps},
-                            {"train_loss", last.train.back()},
-                            {"test_accuracy", 100 * last.final_accuracy},
-                            {"seconds", seconds},
-                            {"samples_per_second", double(steps * train_data.x.size(0)) / seconds},
-                            {"runs", runs},
-                            {"peak_rss_mb", examples::peak_rss_mb()},
-                            {"weights_sha256", last.sha256}});
+    examples::print_result(examples::report(flags, "overfit", "mlp", flags.data.empty() ? "digits" : "mnist",
+                                            {{"epochs", epochs},
+                                             {"steps", steps},
+                                             {"train_loss", last.train.back()},
+                                             {"test_accuracy", 100 * last.final_accuracy},
+                                             {"seconds", seconds},
+                                             {"samples_per_second", double(steps * train_data.x.size(0)) / seconds},
+                                             {"runs", runs},
+                                             {"weights_sha256", last.sha256}}));
   });
 }

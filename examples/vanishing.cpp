@@ -187,22 +187,14 @@ int main(int argc, char** argv) {
     }
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     if (!picture.empty()) picture_of(picture, results);
-    examples::print_result({{"example", "vanishing"},
-                            {"model", "rnn, lstm, gru"},
-                            {"data", "adding problem"},
-                            {"device", flags.device},
-                            {"dtype", flags.dtype},
-                            {"captured", flags.capture},
-                            {"threads", num_threads()},
-                            {"seed", flags.seed},
-                            {"epochs", 1},
-                            {"steps", steps},
-                            {"train_loss", results.back().curve.back()},
-                            {"test_loss", results.back().test_loss},
-                            {"runs", runs},
-                            {"seconds", seconds},
-                            {"samples_per_second", double(steps * s.batch) / seconds},
-                            {"peak_rss_mb", examples::peak_rss_mb()},
-                            {"weights_sha256", results.back().sha256}});
+    examples::print_result(examples::report(flags, "vanishing", "rnn, lstm, gru", "adding problem",
+                                            {{"epochs", 1},
+                                             {"steps", steps},
+                                             {"train_loss", results.back().curve.back()},
+                                             {"test_loss", results.back().test_loss},
+                                             {"runs", runs},
+                                             {"seconds", seconds},
+                                             {"samples_per_second", double(steps * s.batch) / seconds},
+                                             {"weights_sha256", results.back().sha256}}));
   });
 }

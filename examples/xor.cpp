@@ -65,21 +65,13 @@ int main(int argc, char** argv) {
       plot.save(picture);
     }
     if (!flags.save.empty()) examples::save_run(flags.save, state, progress);
-    examples::print_result({{"example", "xor"},
-                            {"model", "mlp"},
-                            {"data", "xor"},
-                            {"device", flags.device},
-                            {"dtype", flags.dtype},
-                            {"captured", flags.capture},
-                            {"threads", num_threads()},
-                            {"seed", flags.seed},
-                            {"epochs", steps},
-                            {"steps", progress.step},
-                            {"train_loss", progress.last_loss},
-                            {"test_accuracy", 25.0 * right},
-                            {"seconds", seconds},
-                            {"samples_per_second", 4 * double(progress.step - first) / seconds},
-                            {"peak_rss_mb", examples::peak_rss_mb()},
-                            {"weights_sha256", examples::weights_sha256(net)}});
+    examples::print_result(examples::report(flags, "xor", "mlp", "xor",
+                                            {{"epochs", steps},
+                                             {"steps", progress.step},
+                                             {"train_loss", progress.last_loss},
+                                             {"test_accuracy", 25.0 * right},
+                                             {"seconds", seconds},
+                                             {"samples_per_second", 4 * double(progress.step - first) / seconds},
+                                             {"weights_sha256", examples::weights_sha256(net)}}));
   });
 }

@@ -149,22 +149,14 @@ void run(const Flags& flags, Settings s) {
   const double validation = validation_loss(model, text);
   if (!flags.quiet && s.sample > 0) std::printf("---%s\n---\n", sample(model, text, s, flags.seed).c_str());
   const double loss = progress.loss_count > 0 ? progress.loss_sum / double(progress.loss_count) : progress.last_loss;
-  print_result({{"example", "char_rnn"},
-                {"model", s.model.cell},
-                {"data", text.name},
-                {"device", flags.device},
-                {"dtype", flags.dtype},
-                {"captured", flags.capture},
-                {"threads", num_threads()},
-                {"seed", flags.seed},
-                {"epochs", epochs},
-                {"steps", progress.step},
-                {"train_loss", loss},
-                {"validation_loss", validation},
-                {"seconds", trained},
-                {"samples_per_second", double((progress.step - first) * batch * s.bptt) / trained},
-                {"peak_rss_mb", peak_rss_mb()},
-                {"weights_sha256", weights_sha256(model)}});
+  print_result(report(flags, "char_rnn", s.model.cell, text.name,
+                      {{"epochs", epochs},
+                       {"steps", progress.step},
+                       {"train_loss", loss},
+                       {"validation_loss", validation},
+                       {"seconds", trained},
+                       {"samples_per_second", double((progress.step - first) * batch * s.bptt) / trained},
+                       {"weights_sha256", weights_sha256(model)}}));
 }
 
 }  // namespace

@@ -97,6 +97,15 @@ double peak_rss_mb() {
   return double(usage.ru_maxrss) / 1024;
 }
 
+nlohmann::ordered_json report(const Flags& flags, const std::string& example, const std::string& model,
+                              const std::string& data, const nlohmann::ordered_json& results) {
+  nlohmann::ordered_json all = {{"example", example},       {"model", model},       {"data", data},
+                                {"device", flags.device},   {"dtype", flags.dtype}, {"captured", flags.capture},
+                                {"threads", num_threads()}, {"seed", flags.seed},   {"peak_rss_mb", peak_rss_mb()}};
+  all.update(results);
+  return all;
+}
+
 void print_result(const nlohmann::ordered_json& result) {
   std::printf("%s\n", result.dump().c_str());
   std::fflush(stdout);

@@ -41,6 +41,9 @@ bool interrupted();
 // The SHA-256 of all parameters and buffers with their names.
 std::string weights_sha256(tenrec::Module& model);
 double peak_rss_mb();
+// The object of the JSON line: what every example says of its run, then `results`.
+nlohmann::ordered_json report(const Flags& flags, const std::string& example, const std::string& model,
+                              const std::string& data, const nlohmann::ordered_json& results);
 // Prints the object as the last line of stdout.
 void print_result(const nlohmann::ordered_json& result);
 

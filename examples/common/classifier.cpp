@@ -139,14 +139,14 @@ nlohmann::ordered_json train_classifier(const Classifier& run) {
   if (!flags.save.empty()) save_run(flags.save, state, progress);
   if (accuracy < 0 || progress.loss_count > 0) accuracy = evaluate(run);
   const double loss = progress.loss_count > 0 ? progress.loss_sum / double(progress.loss_count) : progress.last_loss;
-  return {{"example", run.example},       {"model", run.model_name},
-          {"data", run.data_name},        {"device", flags.device},
-          {"dtype", flags.dtype},         {"captured", flags.capture},
-          {"threads", num_threads()},     {"seed", flags.seed},
-          {"epochs", run.epochs},         {"steps", progress.step},
-          {"train_loss", loss},           {"test_accuracy", 100 * accuracy},
-          {"seconds", seconds},           {"samples_per_second", double(seen) / seconds},
-          {"peak_rss_mb", peak_rss_mb()}, {"weights_sha256", weights_sha256(run.model)}};
+  return report(flags, run.example, run.model_name, run.data_name,
+                {{"epochs", run.epochs},
+                 {"steps", progress.step},
+                 {"train_loss", loss},
+                 {"test_accuracy", 100 * accuracy},
+                 {"seconds", seconds},
+                 {"samples_per_second", double(seen) / seconds},
+                 {"weights_sha256", weights_sha256(run.model)}});
 }
 
 }  // namespace examples
