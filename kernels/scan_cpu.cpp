@@ -6,6 +6,7 @@
 
 #include "tenrec/core/parallel.h"
 #include "tenrec/kernels/convert.h"
+#include "tenrec/kernels/elementwise_base.h"
 #include "tenrec/kernels/reduce_engine.h"
 #include "tenrec/kernels/scratch.h"
 
@@ -65,6 +66,17 @@ void scan(const View& x, const View& y, int64_t dim, bool reverse, const F& comb
     run(int64_t{});
 }
 
+// Integers wrap, as in elementwise arithmetic.
+struct Add {
+  double operator()(double a, double b) const { return a + b; }
+  int64_t operator()(int64_t a, int64_t b) const { return wrap_add(a, b); }
+};
+
+struct Multiply {
+  double operator()(double a, double b) const { return a * b; }
+  int64_t operator()(int64_t a, int64_t b) const { return wrap_mul(a, b); }
+};
+
 double log_add(double a, double b) {
   if (std::isnan(a) || std::isnan(b)) return a + b;
   const double high = std::max(a, b), low = std::min(a, b);
@@ -73,13 +85,9 @@ double log_add(double a, double b) {
 
 }  // namespace
 
-void cumsum(Cpu, const View& x, const View& y, int64_t dim, bool reverse) {
-  scan(x, y, dim, reverse, [](auto a, auto b) { return a + b; });
-}
+void cumsum(Cpu, const View& x, const View& y, int64_t dim, bool reverse) { scan(x, y, dim, reverse, Add{}); }
 
-void cumprod(Cpu, const View& x, const View& y, int64_t dim) {
-  scan(x, y, dim, false, [](auto a, auto b) { return a * b; });
-}
+void cumprod(Cpu, const View& x, const View& y, int64_t dim) { scan(x, y, dim, false, Multiply{}); }
 
 void logcumsumexp(Cpu, const View& x, const View& y, int64_t dim) {
   scan(x, y, dim, false, [](auto a, auto b) { return log_add(double(a), double(b)); });
