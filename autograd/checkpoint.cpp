@@ -3,6 +3,7 @@
 #include "tenrec/autograd/ops/shape.h"
 #include "tenrec/autograd/tape.h"
 #include "tenrec/core/random.h"
+#include "tenrec/core/reference.h"
 
 namespace tenrec {
 namespace {
@@ -34,7 +35,7 @@ CheckpointFrame::CheckpointFrame(std::function<std::vector<Tensor>(const std::ve
 }
 
 void CheckpointFrame::release() {
-  if (__atomic_sub_fetch(&refs_, 1u, __ATOMIC_ACQ_REL) == 0) delete this;
+  if (detail::drop_reference(refs_)) delete this;
 }
 
 std::vector<Tensor> CheckpointFrame::forward() {

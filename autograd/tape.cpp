@@ -10,6 +10,7 @@
 #include "tenrec/autograd/ops/creation.h"
 #include "tenrec/core/allocator.h"
 #include "tenrec/core/module_scope.h"
+#include "tenrec/core/reference.h"
 
 namespace tenrec {
 namespace detail {
@@ -138,7 +139,7 @@ void destroy_node(Node* node) {
 
 void release_node(void* pointer) {
   auto* node = static_cast<Node*>(pointer);
-  if (__atomic_sub_fetch(&node->refs, 1u, __ATOMIC_ACQ_REL) != 0) return;
+  if (!drop_reference(node->refs)) return;
   // Whoever is first destroys in a loop; what dies meanwhile on this thread joins its list.
   thread_local constinit Node* dead = nullptr;
   thread_local constinit bool draining = false;

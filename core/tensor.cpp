@@ -5,6 +5,7 @@
 
 #include "tenrec/core/allocator.h"
 #include "tenrec/core/cuda_memory.h"
+#include "tenrec/core/reference.h"
 #include "tenrec/core/view.h"
 
 namespace tenrec {
@@ -53,7 +54,7 @@ Storage* make_storage(size_t bytes, Device device) {
 }
 
 void release_storage(Storage* storage) noexcept {
-  if (__atomic_sub_fetch(&storage->refs, 1, __ATOMIC_ACQ_REL) == 0) storage->release(storage);
+  if (drop_reference(storage->refs)) storage->release(storage);
 }
 
 TensorImpl* make_impl() {
@@ -91,7 +92,7 @@ size_t checked_bytes(int64_t numel, DType dtype) {
 }  // namespace
 
 void release_impl(TensorImpl* impl) noexcept {
-  if (__atomic_sub_fetch(&impl->refs, 1u, __ATOMIC_ACQ_REL) != 0) return;
+  if (!drop_reference(impl->refs)) return;
   Storage* storage = impl->storage;
   void* autograd = impl->autograd;
   void (*release)(void*) = impl->release_autograd;

@@ -269,6 +269,33 @@ TEST_F(CudaTest, PinnedMemoryIsNotReusedWhileACopyMayReadIt) {
   EXPECT_THROW(cuda::pin_memory(t(reshape(x, {10, 100}))), ValueError);
 }
 
+// Whichever algorithm and layout is the quickest; the emulator has one of them only.
+TEST_F(CudaTest, ATunedConvolutionComesToTheSame) {
+  const testing::TempFolder folder;
+  const Tensor x = randn({4, 16, 14, 14}), weight = randn({32, 16, 3, 3}) * 0.1, bias = randn({32}),
+               direction = randn({4, 32, 14, 14});
+  const auto results = [&](DType dtype) {
+    const auto leaf = [&](const Tensor& it) { return it.to(device_).to(dtype).set_requires_grad(true); };
+    const std::vector<Tensor> leaves{leaf(x), leaf(weight), leaf(bias)};
+    const Tensor y = conv2d(leaves[0], leaves[1], leaves[2], {.padding = 1});
+    std::vector<Tensor> all = grad(sum(y * direction.to(device_).to(dtype)), leaves);
+    all.push_back(y.detach());
+    for (Tensor& it : all) it = it.to(kCpu).to(f64);
+    return all;
+  };
+  for (DType dtype : {f32, bf16, f16}) {
+    const std::vector<Tensor> plain = results(dtype);
+    cuda::tune(folder / "tuning.json");
+    const std::vector<Tensor> tuned = results(dtype);
+    cuda::stop_tuning();
+    // An algorithm may multiply in another order, or in the domain of Winograd's.
+    const double tolerance = dtype == f32 ? 1e-4 : dtype == f16 ? 1e-2 : 5e-2;
+    for (size_t i = 0; i < plain.size(); ++i)
+      EXPECT_LE(max(abs(tuned[i] - plain[i])).item<double>(), tolerance * max(abs(plain[i])).item<double>())
+          << name(dtype) << " " << i;
+  }
+}
+
 TEST(CudaOff, ThereIsNoDeviceAndItIsSaid) {
   if (cuda::is_available()) GTEST_SKIP() << "skipped, there is a cuda device";
   EXPECT_EQ(cuda::device_count(), 0);
