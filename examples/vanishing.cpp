@@ -47,12 +47,12 @@ class Net : public Module {
   }
 
  private:
-  // The gate that keeps the state starts at log u, u uniform in [1, length): it forgets once in about u steps. What
+  // The gate that keeps the state starts at log u, u uniform in [1, 2 length): it forgets once in about u steps. What
   // writes (the LSTM's input gate) starts as its counterpart.
   static void remember(const RecurrentWeights& w, const Settings& s, int64_t keeps, int64_t writes) {
     const NoGrad off;
     const auto gate = [&](const Tensor& bias, int64_t g) { return narrow(bias, 0, g * s.hidden, s.hidden); };
-    const Tensor start = log(rand({s.hidden}) * double(s.length - 2) + 1.0);
+    const Tensor start = log(rand({s.hidden}) * double(2 * s.length - 1) + 1.0);
     copy_(gate(w.b_ih, keeps), start);
     zero_(gate(w.b_hh, keeps));
     if (writes < 0) return;
@@ -104,7 +104,7 @@ Result run(const std::string& cell, const Settings& s, uint64_t seed) {
   constexpr int64_t kLook = 100;
   constexpr double kSolved = 0.004;
   manual_seed(seed);
-  const Batch test = draw(s, 1000);
+  const Batch test = draw(s, 500);
   Net net(cell, s);
   Result r{.cell = cell, .norms = gradient_norms(net, s)};
   Adam optimizer(parameters(net), {.lr = s.lr});
