@@ -96,7 +96,7 @@ void run(const Flags& flags, Settings s) {
   const CharText text = flags.data.empty() ? grammar_text(200'000) : load_text(flags.data);
   s.model.characters = int64_t(text.alphabet.size());
   const int64_t batch = flags.batch_size > 0 ? flags.batch_size : 32;
-  const int64_t epochs = flags.epochs > 0 ? flags.epochs : flags.data.empty() ? 4 : 8;
+  const int64_t epochs = flags.epochs > 0 ? flags.epochs : flags.data.empty() ? 4 : 6;
   const Tensor codes = streams_of(text.train, batch);
   const int64_t pieces = (codes.size(0) - 1) / s.bptt;
   if (pieces < 1)
