@@ -211,8 +211,9 @@ template <class T>
 T atomicCAS(T* place, std::type_identity_t<T> expected, std::type_identity_t<T> value) {
   return tenrec::simt::atomic_update(place, [=](T before) { return before == expected ? value : before; });
 }
-inline void __threadfence() { std::atomic_thread_fence(std::memory_order_seq_cst); }
-inline void __threadfence_block() { std::atomic_thread_fence(std::memory_order_seq_cst); }
+// The threads of a kernel are fibers of one thread, so only the compiler could change their order.
+inline void __threadfence() { std::atomic_signal_fence(std::memory_order_seq_cst); }
+inline void __threadfence_block() { std::atomic_signal_fence(std::memory_order_seq_cst); }
 template <class T>
 T __ldg(const T* place) {
   return *place;
