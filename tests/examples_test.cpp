@@ -207,6 +207,23 @@ void write_tiny_mnist(const std::string& folder, int64_t train_count = 320, int6
   }
 }
 
+// The same of shapes under CIFAR-10's names.
+void write_tiny_cifar(const std::string& folder) {
+  std::filesystem::create_directories(folder);
+  const auto records = [](Split split, int64_t first, int64_t n) {
+    const ImageSet set = make_shapes(split, kShapeSeed, first, n);
+    Bytes out;
+    for (int64_t i = 0; i < n; ++i) {
+      out.push_back(set.labels[size_t(i)]);
+      out.insert(out.end(), set.image(i), set.image(i) + set.pixels_per_image());
+    }
+    return out;
+  };
+  for (int batch = 1; batch <= 5; ++batch)
+    spit(concat(folder, "/data_batch_", batch, ".bin"), records(Split::train, batch * 64, 64));
+  spit(folder + "/test_batch.bin.gz", testing::gzip(records(Split::test, 0, 100)));
+}
+
 class Examples : public ::testing::Test {
  protected:
   void SetUp() override {
@@ -271,6 +288,58 @@ TEST_F(Examples, MnistOnDigits) {
     EXPECT_EQ(outcome.out.find('\r'), std::string::npos);
     if (pictured) expect_picture(folder_ / "wrong.png");
   }
+}
+
+TEST_F(Examples, Cifar10) {
+  const Outcome outcome = succeed(
+      folder_, "cifar10",
+      {"--train-size", "1280", "--epochs", "2", "--batch-size", "64", "--test-size", "500", "--picture", "wrong.png"});
+  const json report = outcome.result();
+  expect_report(report, "cifar10", "shapes");
+  EXPECT_EQ(report.value("model", ""), "small");
+  EXPECT_GT(report.value("test_accuracy", 0.0), 20) << "it learned nothing";
+  expect_picture(folder_ / "wrong.png");
+  write_tiny_cifar(folder_ / "data");
+  const auto with = [&](Arguments more) {
+    more.insert(more.begin(), {"--data", folder_ / "data", "--batch-size", "32", "--quiet", "--epochs", "2"});
+    return succeed(folder_, "cifar10", more).result();
+  };
+  // Augmentation and running statistics are part of what a resumed run goes on with, and threads change nothing.
+  const json whole = with({});
+  expect_report(whole, "cifar10", "cifar10");
+  EXPECT_EQ(whole.value("steps", 0), 20);
+  with({"--steps", "7", "--save", "half", "--threads", "1"});
+  const json end = with({"--resume", "half", "--threads", "3"});
+  EXPECT_EQ(end["weights_sha256"], whole["weights_sha256"]);
+  EXPECT_EQ(end["test_accuracy"], whole["test_accuracy"]);
+  EXPECT_EQ(with({"--model", "resnet9", "--steps", "1"}).value("model", ""), "resnet9");
+  const std::string batch = folder_ / "data/data_batch_3.bin";
+  const Bytes bytes = slurp(batch);
+  spit(batch, Bytes(bytes.begin(), bytes.end() - 1));
+  expect_one_line_error(folder_, "cifar10", {"--data", folder_ / "data"}, {batch, "CIFAR record"});
+  std::filesystem::remove(batch);
+  expect_one_line_error(folder_, "cifar10", {"--data", folder_ / "data"}, {batch, "does not exist"});
+  expect_one_line_error(folder_, "cifar10", {"--data", folder_ / "no"}, {"CIFAR-10", "not a folder"});
+}
+
+TEST_F(Examples, Localize) {
+  const Outcome outcome = succeed(
+      folder_, "localize", {"--train-size", "1280", "--epochs", "1", "--test-size", "500", "--picture", "boxes.png"});
+  const json report = outcome.result();
+  expect_report(report, "localize", "digits");
+  EXPECT_GT(report.value("mean_iou", 0.0), 0.2) << "it learned nothing";
+  EXPECT_LE(report.value("mean_iou", 9.0), 1);
+  EXPECT_CONTAINS(outcome.out, "test IoU ");
+  expect_picture(folder_ / "boxes.png");
+  write_tiny_mnist(data_);
+  const auto steps = [&](Arguments more) {
+    more.insert(more.begin(), {"--data", data_, "--quiet", "--epochs", "2"});
+    return succeed(folder_, "localize", more).result();
+  };
+  const json whole = steps({});
+  expect_report(whole, "localize", "mnist");
+  steps({"--steps", "3", "--save", "half", "--threads", "1"});
+  EXPECT_EQ(steps({"--resume", "half", "--threads", "3"})["weights_sha256"], whole["weights_sha256"]);
 }
 
 TEST_F(Examples, CharRnn) {
