@@ -400,6 +400,43 @@ TEST_F(Examples, Forecast) {
   expect_one_line_error(folder_, "forecast", {"--data", folder_ / "rows.csv"}, {"rows.csv"});
 }
 
+TEST_F(Examples, Autoencoder) {
+  const auto report = [&](Arguments more) {
+    more.insert(more.end(), {"--train-size", "1280", "--epochs", "2"});
+    const json result = succeed(folder_, "autoencoder", more).result();
+    expect_run(result, "autoencoder", "digits", "test_loss");
+    return result;
+  };
+  const json dense = report({"--picture", "pairs.png"});
+  expect_picture(folder_ / "pairs.png");
+  EXPECT_LT(dense.value("test_loss", 1.0), 0.09);  // black for all pixels is off by 0.1
+  EXPECT_EQ(report({"--threads", "3"})["weights_sha256"], dense["weights_sha256"]);
+  const json sparse = report({"--sparse", "0.1"});
+  EXPECT_LT(sparse.value("active", 1.0), 0.7 * dense.value("active", 0.0));
+  const json conv = report({"--model", "conv", "--noise", "0.5"});
+  EXPECT_EQ(conv.value("model", ""), "conv");
+  EXPECT_LT(conv.value("test_loss", 1.0), 0.09);
+  expect_one_line_error(folder_, "autoencoder", {"--data", folder_ / "nowhere"}, {folder_ / "nowhere"});
+}
+
+TEST_F(Examples, Vae) {
+  const auto with = [&](Arguments more) {
+    more.insert(more.end(), {"--train-size", "1280", "--hidden", "64", "--latent", "8", "--epochs", "2", "--quiet"});
+    return succeed(folder_, "vae", more);
+  };
+  const json whole = with({"--picture", "pairs.png", "--samples", "samples.png", "--walk", "walk.png"}).result();
+  expect_run(whole, "vae", "digits", "test_loss");
+  for (const char* name : {"pairs.png", "samples.png", "walk.png"}) expect_picture(folder_ / name);
+  EXPECT_LT(whole.value("test_loss", 999.0), 300);
+  EXPECT_GT(whole.value("test_kl", 0.0), 0.1);
+  // The noise of the latent vectors is part of what is saved.
+  with({"--steps", "7", "--save", "half"});
+  const json end = with({"--resume", "half", "--threads", "3"}).result();
+  EXPECT_EQ(end["weights_sha256"], whole["weights_sha256"]);
+  EXPECT_EQ(end["test_loss"], whole["test_loss"]);
+  expect_one_line_error(folder_, "vae", {"--picture", folder_ / "no/such.png"}, {folder_ / "no/such.png"});
+}
+
 TEST_F(Examples, Vanishing) {
   const json report =
       succeed(folder_, "vanishing", {"--steps", "20", "--hidden", "32", "--picture", "gradients.png"}).result();
