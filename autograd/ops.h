@@ -17,6 +17,7 @@
 #include "tenrec/autograd/ops/random.h"
 #include "tenrec/autograd/ops/recurrent.h"
 #include "tenrec/autograd/ops/reduce.h"
+#include "tenrec/autograd/ops/resample.h"
 #include "tenrec/autograd/ops/shape.h"
 #include "tenrec/autograd/ops/softmax.h"
 #include "tenrec/autograd/ops/sort.h"

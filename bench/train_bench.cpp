@@ -136,6 +136,32 @@ class LanguageModel : public Module {
   Linear head;
 };
 
+// Pictures and the noise of their latent vectors to the negative evidence lower bound of a picture.
+class Vae : public Module {
+ public:
+  explicit Vae(const Workload& w)
+      : encoder(make_linear(w.layers[0])),
+        mean(make_linear(w.layers[1])),
+        log_variance(make_linear(w.layers[2])),
+        decoder(make_linear(w.layers[3])),
+        pixels(make_linear(w.layers[4])) {}
+  Tensor loss(const Tensor& x, const Tensor& noise) const {
+    ModuleScope scope(*this);
+    const Tensor h = relu(encoder(x)), m = mean(h), lv = log_variance(h);
+    const Tensor drawn = pixels(relu(decoder(m + noise * exp(lv * 0.5))));
+    const Tensor likelihood = binary_cross_entropy_with_logits(drawn, x, {.reduction = Reduction::sum});
+    return (likelihood - sum(lv - square(m) - exp(lv) + 1) * 0.5) / x.size(0);
+  }
+  void visit(Visitor& v) override {
+    v("encoder", encoder);
+    v("mean", mean);
+    v("log_variance", log_variance);
+    v("decoder", decoder);
+    v("pixels", pixels);
+  }
+  Linear encoder, mean, log_variance, decoder, pixels;
+};
+
 void load_parameters(Module& model, const Workload& w) {
   std::vector<NamedTensor> state;
   for (const Parameter& p : initial_parameters(w)) state.push_back({p.name, to_tensor(p.values, p.shape)});
@@ -157,8 +183,9 @@ class Training : public DeviceRunner<Tensor> {
     for (const Batch& b : make_batches(w)) {
       const Tensor x = to_tensor(b.inputs, w.input);
       inputs_.push_back(w.recurrent.gates > 0 ? x.to(i64) : x);
-      targets_.push_back(b.labels.empty() ? to_tensor(b.targets, {w.batch_size(), 1})
-                                          : from_vector(b.labels, {int64_t(b.labels.size())}));
+      targets_.push_back(b.labels.empty()
+                             ? to_tensor(b.targets, {w.batch_size(), int64_t(b.targets.size()) / w.batch_size()})
+                             : from_vector(b.labels, {int64_t(b.labels.size())}));
     }
   }
   double step(int64_t i, bool want_loss) override {
@@ -268,6 +295,7 @@ std::unique_ptr<Runner> make(const Workload& w, const Options& options) {
   if (w.name == "chain") return std::make_unique<ChainRunner>(options.capture);
   if (w.name == "adamw") return std::make_unique<AdamWRunner>(w, options.capture);
   if (w.name == "lenet") return std::make_unique<Training<LeNet>>(w, options.capture);
+  if (w.name == "vae") return std::make_unique<Training<Vae>>(w, options.capture);
   if (w.name == "cnn") return std::make_unique<Training<Cnn>>(w, options.capture);
   if (w.name == "lstm") return std::make_unique<Training<LanguageModel<LSTM>>>(w, options.capture);
   if (w.name == "gru") return std::make_unique<Training<LanguageModel<GRU>>>(w, options.capture);

@@ -63,7 +63,7 @@ struct Parameter {
 struct Batch {
   std::vector<float> inputs;  // [batch, channels, side, side] for convolutions, else [batch, in]; tokens [steps, batch]
   std::vector<int64_t> labels;  // classes, [batch], or of each token's next; empty for xor
-  std::vector<float> targets;   // xor only, [batch, 1]
+  std::vector<float> targets;   // of xor, [batch, 1]; of vae its noise, [batch, latent]
 };
 
 // A layer with weights. A linear one is a convolution with kernel 1 and side 1, as far as counting goes.
@@ -135,7 +135,7 @@ struct Workload {
 
 inline const std::vector<std::string>& workload_names() {
   static const std::vector<std::string> names{"chain", "xor",  "mlp_b64", "mlp_b1", "lenet",
-                                              "cnn",   "lstm", "gru",     "adamw"};
+                                              "cnn",   "lstm", "gru",     "vae",    "adamw"};
   return names;
 }
 
@@ -177,6 +177,12 @@ inline Workload find_workload(const std::string& name) {
     w.recurrent.gates = name == "lstm" ? 4 : 3;
     w.input = {64, 32};
     w.batches = 10;
+  } else if (name == "vae") {  // 784-400-20-400-784, Bernoulli likelihood, noise from the batch, trained with Adam
+    w.layers = {linear("encoder", 784, 400), linear("mean", 400, 20), linear("log_variance", 400, 20),
+                linear("decoder", 20, 400), linear("pixels", 400, 784)};
+    w.input = {128, 784};
+    w.batches = 10;
+    w.adam.lr = 1e-4;
   } else if (name != "adamw") {
     throw std::invalid_argument("no workload \"" + name + "\"");
   }
@@ -234,6 +240,18 @@ inline Batch classification_batch(const Workload& w, int64_t index) {
   return batch;
 }
 
+// Grey pixels, three in four of them black, and noise of variance 1 for the latent vectors.
+inline Batch picture_batch(const Workload& w, int64_t index) {
+  SplitMix64 random(100 + uint64_t(index));
+  Batch batch;
+  for (int64_t i = 0; i < w.input_size(); ++i) {
+    const float value = random.uniform();
+    batch.inputs.push_back(random.below(4) == 0 ? 0.5f + 0.5f * value : 0.f);
+  }
+  batch.targets = uniform(200 + uint64_t(index), w.batch_size() * w.layers[1].out, 1.75f);
+  return batch;
+}
+
 // Tokens in which one in four is drawn at random; the others follow from the one before.
 inline Batch token_batch(const Workload& w, int64_t index) {
   const int64_t steps = w.input[0], sequences = w.input[1], kinds = w.recurrent.vocabulary;
@@ -253,7 +271,9 @@ inline std::vector<Batch> make_batches(const Workload& w) {
   if (w.name == "xor") return {xor_batch()};
   std::vector<Batch> result;
   for (int64_t i = 0; i < w.batches; ++i)
-    result.push_back(w.recurrent.gates > 0 ? token_batch(w, i) : classification_batch(w, i));
+    result.push_back(w.name == "vae"         ? picture_batch(w, i)
+                     : w.recurrent.gates > 0 ? token_batch(w, i)
+                                             : classification_batch(w, i));
   return result;
 }
 

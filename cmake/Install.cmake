@@ -18,7 +18,7 @@ install(FILES "${PROJECT_BINARY_DIR}/tenrecConfig.cmake" "${PROJECT_BINARY_DIR}/
 
 file(RELATIVE_PATH pc_prefix "/prefix/${CMAKE_INSTALL_LIBDIR}/pkgconfig" /prefix)
 # By name and not as Requires.private: `--static` would ask for static builds of all that those need in turn.
-set(pc_libs "-lpng -lz -lstdc++ -lm -pthread")
+set(pc_libs "-ljpeg -lpng -lz -lstdc++ -lm -pthread")
 if(CURL_FOUND)
   string(PREPEND pc_libs "-lcurl ")
 endif()

@@ -6,7 +6,6 @@
 #include "tenrec/autograd/grad_mode.h"
 #include "tenrec/autograd/ops/shape.h"
 #include "tenrec/core/error.h"
-#include "tenrec/data/cifar.h"
 #include "tenrec/data/idx.h"
 
 namespace tenrec {
@@ -163,7 +162,7 @@ void ImageDataset::fill(int64_t index, void* out) const {
 
 Tensor ImageDataset::make_images(int64_t count) const {
   return empty({count, images_->channels, images_->height, images_->width},
-               {.dtype = scale_.empty() ? DType::u8 : DType::f32});
+               {.dtype = scale_.empty() ? DType::u8 : DType::f32, .device = kCpu});
 }
 
 Example ImageDataset::get_batch(std::span<const int64_t> indices) const {
@@ -220,8 +219,17 @@ ImageDataset cifar10(const std::string& folder, Split split) {
                       {.mean = {0.4914f, 0.4822f, 0.4465f}, .std = {0.2470f, 0.2435f, 0.2616f}});
 }
 
+ImageDataset cifar100(const std::string& folder, Split split, Cifar100Labels labels) {
+  return ImageDataset(read_cifar100(folder, split, labels),
+                      {.mean = {0.5071f, 0.4865f, 0.4409f}, .std = {0.2673f, 0.2564f, 0.2762f}});
+}
+
 ImageDataset digits(Split split, uint64_t seed, int64_t count) {
   return ImageDataset(make_digits(split, seed, 0, count), {.mean = {0.1307f}, .std = {0.3081f}});
+}
+
+ImageDataset shapes(Split split, uint64_t seed, int64_t count) {
+  return ImageDataset(make_shapes(split, seed, 0, count), {.mean = {0.5f, 0.5f, 0.5f}, .std = {0.25f, 0.25f, 0.25f}});
 }
 
 }  // namespace tenrec

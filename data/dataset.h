@@ -10,8 +10,10 @@
 #include <vector>
 
 #include "tenrec/core/tensor.h"
+#include "tenrec/data/cifar.h"
 #include "tenrec/data/digits.h"
 #include "tenrec/data/images.h"
+#include "tenrec/data/shapes.h"
 
 namespace tenrec {
 
@@ -117,7 +119,11 @@ ImageDataset mnist(const std::string& folder, Split split);
 ImageDataset fashion_mnist(const std::string& folder, Split split);
 // 3x32x32 pictures from CIFAR-10's binary files, normalised per channel.
 ImageDataset cifar10(const std::string& folder, Split split);
+// The same of CIFAR-100.
+ImageDataset cifar100(const std::string& folder, Split split, Cifar100Labels labels = Cifar100Labels::fine);
 // The procedural digits (data/digits.h), the first `count` of a split (-1: all), normalised as MNIST.
 ImageDataset digits(Split split, uint64_t seed = kDigitSeed, int64_t count = -1);
+// The procedural coloured shapes (data/shapes.h), the first `count` of a split (-1: all), normalised per channel.
+ImageDataset shapes(Split split, uint64_t seed = kShapeSeed, int64_t count = -1);
 
 }  // namespace tenrec

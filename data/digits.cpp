@@ -4,14 +4,13 @@
 #include <cmath>
 #include <string>
 
-#include "tenrec/core/error.h"
-#include "tenrec/core/parallel.h"
-#include "tenrec/core/philox.h"
 #include "tenrec/data/digit_skeletons_impl.h"
+#include "tenrec/data/draws_impl.h"
 
 namespace tenrec {
 namespace {
 
+using detail::Draws;
 using detail::PenPoint;
 using detail::PenStroke;
 using detail::Skeleton;
@@ -20,39 +19,8 @@ constexpr int kSide = int(kDigitSide);
 constexpr float kBox = 20.0f;     // the side of the square that holds the ink
 constexpr int kStepsPerSpan = 5;  // line pieces between two control points
 constexpr int kField = 5;         // control values of the elastic field, a side
-constexpr int64_t kGrain = 128;   // pictures per chunk of the parallel loop
 
 constexpr uint64_t kDomain = 0x646967697473ULL;  // "digits": keeps these draws apart from others of the same seed
-
-// The random numbers of one picture. Sums and products of uniforms only: no library function whose last bit varies.
-class Draws {
- public:
-  Draws(uint64_t seed, Split split, int64_t index)
-      : philox_(seed ^ kDomain),
-        counter_{{0, uint32_t(index), uint32_t(uint64_t(index) >> 32), split == Split::train ? 0u : 1u}} {}
-
-  uint32_t bits() {
-    if (used_ == 4) {
-      block_ = philox_(counter_);
-      ++counter_.word[0];
-      used_ = 0;
-    }
-    return block_.word[used_++];
-  }
-  float uniform(float low, float high) { return low + (high - low) * (float(bits() >> 8) * 0x1p-24f); }
-  // A bell of the given standard deviation: the sum of two uniforms, so never beyond 2.45 deviations.
-  float bell(float deviation) {
-    const uint32_t word = bits();
-    const float sum = float(word & 0xffffu) + float(word >> 16);
-    return (sum * 0x1p-16f - 1.0f) * 2.4494897f * deviation;
-  }
-
- private:
-  Philox philox_;
-  PhiloxBlock counter_;
-  PhiloxBlock block_{};
-  int used_ = 4;
-};
 
 // A smooth displacement of the plane: quadratic B-splines over a coarse grid of random vectors.
 class ElasticField {
@@ -248,8 +216,8 @@ void render(const Ink& ink, Draws& draws, uint8_t* pixels) {
 int64_t digit_count(Split split) { return split == Split::train ? 60'000 : 10'000; }
 
 uint8_t draw_digit(Split split, uint64_t seed, int64_t index, uint8_t* pixels) {
-  Draws draws(seed, split, index);
-  const int digit = int((uint64_t(draws.bits()) * 10) >> 32);
+  Draws draws(seed ^ kDomain, split, index);
+  const int digit = int(draws.below(10));
   const Skeleton& way = choose(detail::digit_skeletons(digit), draws);
   const float bendable = digit == 1 ? 0.6f : 1.0f;  // a 1 has nothing but its straightness
   const float jitter = bendable * draws.uniform(0.15f, 0.6f);
@@ -269,22 +237,9 @@ uint8_t draw_digit(Split split, uint64_t seed, int64_t index, uint8_t* pixels) {
 }
 
 ImageSet make_digits(Split split, uint64_t seed, int64_t first, int64_t count) {
-  const int64_t available = digit_count(split);
-  if (first < 0 || first > available) fail<ValueError>("digits: first is ", first, ", expected 0 to ", available);
-  if (count == -1) count = available - first;
-  if (count < 0 || count > available - first) {
-    fail<ValueError>("digits: asked for ", count, " pictures from ", first, " on, the ", name(split), " split has ",
-                     available);
-  }
-  ImageSet set{1, kDigitSide, kDigitSide, {}, {}, {}};
-  set.pixels.resize(size_t(count * kDigitSide * kDigitSide));
-  set.labels.resize(size_t(count));
+  ImageSet set = detail::draw_pictures("digits", split, digit_count(split), 1, kDigitSide, first, count,
+                                       [&](int64_t i, uint8_t* pixels) { return draw_digit(split, seed, i, pixels); });
   for (int digit = 0; digit < 10; ++digit) set.classes.push_back(std::to_string(digit));
-  parallel_for(count, kGrain, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      set.labels[size_t(i)] = draw_digit(split, seed, first + i, set.pixels.data() + i * kDigitSide * kDigitSide);
-    }
-  });
   return set;
 }
 

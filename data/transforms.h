@@ -1,4 +1,5 @@
-// What is done to a batch between the data set and the model: conversion, normalisation, augmentation.
+// What is done to a batch between the data set and the model: conversion and normalisation here, augmentation in
+// data/augment.h.
 //
 // A transform works on a whole batch and is a pure function of the batch and, where it is random, of (seed, epoch,
 // index in the data set), so its result does not depend on batch size, order or threads:
@@ -58,15 +59,11 @@ class Transform {
 // One after the other.
 Transform compose(std::vector<Transform> transforms);
 
-// All of these act on tensor 0 of the batch, pictures [B, C, H, W].
+// Both act on tensor 0 of the batch.
 
 // u8 to f32, times `scale`. DTypeError if it is not u8.
 Transform to_float(float scale = 1.0f / 255.0f);
 // (x - mean[c]) / std[c] for channel c of [B, C, ...], f32. ValueError for a deviation that is not positive.
 Transform normalize(std::vector<float> mean, std::vector<float> std);
-// Pads each side with `padding` pixels of `fill` and cuts a picture of the original size out at a random place.
-Transform random_crop(int64_t padding, float fill = 0);
-// Mirrors left and right with the given probability.
-Transform random_flip(double probability = 0.5);
 
 }  // namespace tenrec

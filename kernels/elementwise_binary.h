@@ -2,6 +2,7 @@
 #pragma once
 
 #include "tenrec/kernels/elementwise_base.h"
+#include "tenrec/kernels/gamma_grad.h"
 
 namespace tenrec::kernels {
 
@@ -159,6 +160,13 @@ struct Copysign {
     return copysign(a, b);
   }
 };
+// dx / d(shape) of the gamma variate x.
+struct GammaGrad {
+  template <class P>
+  TENREC_INLINE P operator()(P shape, P x) const {
+    return gamma_grad(shape, x);
+  }
+};
 
 // --- the smaller, the larger -----------------------------------------------------------------------------------------
 // NaN if either is NaN.
@@ -302,7 +310,7 @@ struct ShiftRight {
 
 using BinaryFunctors =
     FunctorList<Add, Sub, Mul, Div, AddScaled, FloorDivide, Remainder, Fmod, Pow, Atan2, Hypot, LogAddExp, LogAddExp2,
-                Xlogy, Copysign, Minimum, Maximum, Fmin, Fmax, Eq, Ne, Lt, Le, Gt, Ge, LogicalAnd, LogicalOr,
+                Xlogy, Copysign, GammaGrad, Minimum, Maximum, Fmin, Fmax, Eq, Ne, Lt, Le, Gt, Ge, LogicalAnd, LogicalOr,
                 LogicalXor, IsClose, BitAnd, BitOr, BitXor, ShiftLeft, ShiftRight>;
 // Those with a number for one operand; they are unary functors.
 using BoundFunctors = FunctorList<BindRight<Add>, BindRight<Sub>, BindLeft<Sub>, BindRight<Mul>, BindRight<Div>,

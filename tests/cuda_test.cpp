@@ -296,6 +296,22 @@ TEST_F(CudaTest, ATunedConvolutionComesToTheSame) {
   }
 }
 
+// Readers, loaders and transforms write through host pointers, so they must not follow the device of new tensors.
+TEST_F(CudaTest, DataIsPreparedOnTheCpu) {
+  set_default_device(device_);
+  const auto data = std::make_shared<const ImageDataset>(shapes(Split::test, kShapeSeed, 8));
+  const Transform moved = compose({random_crop(2), random_flip(), cutout(4), color_jitter({.brightness = 0.1f})});
+  DataLoader plain(digits(Split::test, kDigitSeed, 8), {.batch_size = 4});
+  DataLoader mixed(data, {.batch_size = 4, .transform = mixup(data, {.classes = 10, .transform = moved})});
+  for (DataLoader* loader : {&plain, &mixed}) {
+    const Example batch = *loader->next();
+    for (const Tensor& t : batch.tensors) EXPECT_TRUE(t.device().is_cpu());
+  }
+  const Tensor grid = make_grid(ones({2, 1, 3, 3}));
+  EXPECT_TRUE(grid.device().is_cpu() && resize_image(grid, 4, 4).device().is_cpu());
+  set_default_device(kCpu);
+}
+
 TEST(CudaOff, ThereIsNoDeviceAndItIsSaid) {
   if (cuda::is_available()) GTEST_SKIP() << "skipped, there is a cuda device";
   EXPECT_EQ(cuda::device_count(), 0);

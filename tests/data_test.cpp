@@ -1,7 +1,9 @@
-// Readers of foreign files against truncated, lying and hostile ones; SHA-256; the procedural digits; metrics.
+// Readers of foreign files against truncated, lying and hostile ones; SHA-256; the procedural digits and shapes;
+// metrics.
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <cstdlib>
@@ -13,7 +15,7 @@
 #include "tenrec/core/parallel.h"
 #include "tenrec/core/philox.h"
 #include "tenrec/data/cifar.h"
-#include "tenrec/data/digits.h"
+#include "tenrec/data/dataset.h"
 #include "tenrec/data/idx.h"
 #include "tenrec/data/metrics.h"
 #include "tenrec/data/sha256.h"
@@ -337,6 +339,55 @@ TEST(Cifar, RefusesWrongFiles) {
   EXPECT_CONTAINS(message_of<IOError>([&] { parse(gzip(Bytes(size_t(4) << 20))); }), "limit");
 }
 
+Bytes cifar100_records(int n) {
+  Bytes out;
+  for (int i = 0; i < n; ++i) {
+    out.push_back(uint8_t(i % 20));
+    out.push_back(uint8_t(99 - i % 100));
+    const Bytes pixels = ramp(3072, unsigned(240 + i % 10));
+    out.insert(out.end(), pixels.begin(), pixels.end());
+  }
+  return out;
+}
+
+TEST(Cifar, ReadsTheHundredClasses) {
+  const TempFolder folder;
+  spit(folder / "train.bin.gz", gzip(cifar100_records(7)));
+  spit(folder / "test.bin", cifar100_records(3));
+  const ImageSet train = read_cifar100(folder.path(), Split::train), test = read_cifar100(folder.path(), Split::test);
+  EXPECT_EQ(train.size(), 7);
+  EXPECT_EQ(train.pixels.size(), size_t(7 * 3072));
+  EXPECT_EQ(train.classes.size(), 100u);
+  EXPECT_TRUE(std::is_sorted(train.classes.begin(), train.classes.end()));
+  EXPECT_EQ(test.labels, (Bytes{99, 98, 97}));
+  EXPECT_EQ(Bytes(test.image(2), test.image(2) + 3072), ramp(3072, 242));
+  const ImageSet coarse = read_cifar100(folder.path(), Split::test, Cifar100Labels::coarse);
+  EXPECT_EQ(coarse.labels, (Bytes{0, 1, 2}));
+  EXPECT_EQ(coarse.classes.size(), 20u);
+  EXPECT_EQ(coarse.pixels, test.pixels);
+  EXPECT_EQ(cifar100(folder.path(), Split::test).get(1).input().shape(), Shape({3, 32, 32}));
+
+  const auto parse = [](const Bytes& source) {
+    BoundedReader reader(source.data(), source.size(), "batch", 1 << 20);
+    ImageSet set{3, 32, 32, {}, {}, {}};
+    read_cifar100_batch(reader, set);
+  };
+  const Bytes bytes = cifar100_records(2);
+  for (size_t n = 0; n < bytes.size(); n += n < 3080 ? 1 : 97) {
+    if (n == 3074) continue;
+    EXPECT_THROW(parse({bytes.begin(), bytes.begin() + std::ptrdiff_t(n)}), IOError) << n;
+  }
+  Bytes bad = bytes;
+  bad[3074] = 20;
+  EXPECT_CONTAINS(message_of<IOError>([&] { parse(bad); }), "coarse label of record 1 is 20, expected 0 to 19");
+  bad = bytes;
+  bad[1] = 100;
+  EXPECT_CONTAINS(message_of<IOError>([&] { parse(bad); }), "fine label of record 0 is 100, expected 0 to 99");
+  std::filesystem::remove(folder / "test.bin");
+  EXPECT_CONTAINS(message_of<IOError>([&] { read_cifar100(folder.path(), Split::test); }), "test.bin[.gz] does not");
+  EXPECT_CONTAINS(message_of<IOError>([&] { read_cifar100(folder / "none", Split::test); }), "is not a folder");
+}
+
 TEST(Sha256, KnownAnswers) {  // FIPS 180-4 examples, and one million times 'a'
   EXPECT_EQ(sha256_hex("", 0), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
   EXPECT_EQ(sha256_hex("abc", 3), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
@@ -432,6 +483,51 @@ TEST(Digits, LookLikeMnist) {
   for (int digit = 0; digit < 10; ++digit) EXPECT_NEAR(count[size_t(digit)], 400, 80) << digit;
   EXPECT_EQ(digit_count(Split::train), 60'000);
   EXPECT_EQ(digit_count(Split::test), 10'000);
+}
+
+TEST(Shapes, SameBytesForAnyThreadsAndRange) {
+  const int threads = num_threads();
+  set_num_threads(1);
+  const ImageSet one = make_shapes(Split::test, 7, 0, 400);
+  for (const int n : {2, 3}) {
+    set_num_threads(n);
+    EXPECT_EQ(make_shapes(Split::test, 7, 0, 400).pixels, one.pixels);
+  }
+  set_num_threads(threads);
+  const ImageSet part = make_shapes(Split::test, 7, 150, 30);
+  EXPECT_EQ(part.labels, Bytes(one.labels.begin() + 150, one.labels.begin() + 180));
+  EXPECT_EQ(part.pixels, Bytes(one.pixels.begin() + 150 * 3072, one.pixels.begin() + 180 * 3072));
+  EXPECT_NE(make_shapes(Split::test, 8, 0, 400).pixels, one.pixels);
+  EXPECT_NE(make_shapes(Split::train, 7, 0, 400).pixels, one.pixels);
+  EXPECT_EQ(shape_count(Split::train), 50'000);
+  EXPECT_THROW(make_shapes(Split::test, 1, 0, 10'001), ValueError);
+}
+
+TEST(Shapes, SameBytesOnEveryMachine) {
+  const ImageSet set = make_shapes(Split::test, kShapeSeed, 0, 200);
+  EXPECT_EQ(sha256_hex(set.labels.data(), set.labels.size()), "LABELS");
+  EXPECT_EQ(sha256_hex(set.pixels.data(), set.pixels.size()), "PIXELS");
+}
+
+TEST(Shapes, ColourTellsNothing) {
+  const ImageSet set = make_shapes(Split::train, kShapeSeed, 0, 5000);
+  std::vector<int> count(10);
+  std::vector<double> sums(30);
+  std::set<std::string> distinct;
+  for (int64_t i = 0; i < set.size(); ++i) {
+    const uint8_t* p = set.image(i);
+    const size_t label = set.labels[size_t(i)];
+    ++count[label];
+    distinct.insert(std::string(p, p + 3072));
+    for (int at = 0; at < 3072; ++at) sums[label * 3 + size_t(at / 1024)] += p[at];
+  }
+  EXPECT_EQ(distinct.size(), 5000u);
+  EXPECT_EQ(set.classes.size(), 10u);
+  for (size_t c = 0; c < 10; ++c) {
+    EXPECT_NEAR(count[c], 500, 90) << c;
+    for (size_t channel = 0; channel < 3; ++channel)
+      EXPECT_NEAR(sums[c * 3 + channel] / (count[c] * 1024.0 * 255), 0.5, 0.04) << c;
+  }
 }
 
 TEST(Digits, RefusesWrongRanges) {

@@ -207,6 +207,23 @@ void write_tiny_mnist(const std::string& folder, int64_t train_count = 320, int6
   }
 }
 
+// The same of shapes under CIFAR-10's names.
+void write_tiny_cifar(const std::string& folder) {
+  std::filesystem::create_directories(folder);
+  const auto records = [](Split split, int64_t first, int64_t n) {
+    const ImageSet set = make_shapes(split, kShapeSeed, first, n);
+    Bytes out;
+    for (int64_t i = 0; i < n; ++i) {
+      out.push_back(set.labels[size_t(i)]);
+      out.insert(out.end(), set.image(i), set.image(i) + set.pixels_per_image());
+    }
+    return out;
+  };
+  for (int batch = 1; batch <= 5; ++batch)
+    spit(concat(folder, "/data_batch_", batch, ".bin"), records(Split::train, batch * 64, 64));
+  spit(folder + "/test_batch.bin.gz", testing::gzip(records(Split::test, 0, 100)));
+}
+
 class Examples : public ::testing::Test {
  protected:
   void SetUp() override {
@@ -273,6 +290,58 @@ TEST_F(Examples, MnistOnDigits) {
   }
 }
 
+TEST_F(Examples, Cifar10) {
+  const Outcome outcome = succeed(
+      folder_, "cifar10",
+      {"--train-size", "1280", "--epochs", "2", "--batch-size", "64", "--test-size", "500", "--picture", "wrong.png"});
+  const json report = outcome.result();
+  expect_report(report, "cifar10", "shapes");
+  EXPECT_EQ(report.value("model", ""), "small");
+  EXPECT_GT(report.value("test_accuracy", 0.0), 20) << "it learned nothing";
+  expect_picture(folder_ / "wrong.png");
+  write_tiny_cifar(folder_ / "data");
+  const auto with = [&](Arguments more) {
+    more.insert(more.begin(), {"--data", folder_ / "data", "--batch-size", "32", "--quiet", "--epochs", "2"});
+    return succeed(folder_, "cifar10", more).result();
+  };
+  // Augmentation and running statistics are part of what a resumed run goes on with, and threads change nothing.
+  const json whole = with({});
+  expect_report(whole, "cifar10", "cifar10");
+  EXPECT_EQ(whole.value("steps", 0), 20);
+  with({"--steps", "7", "--save", "half", "--threads", "1"});
+  const json end = with({"--resume", "half", "--threads", "3"});
+  EXPECT_EQ(end["weights_sha256"], whole["weights_sha256"]);
+  EXPECT_EQ(end["test_accuracy"], whole["test_accuracy"]);
+  EXPECT_EQ(with({"--model", "resnet9", "--steps", "1"}).value("model", ""), "resnet9");
+  const std::string batch = folder_ / "data/data_batch_3.bin";
+  const Bytes bytes = slurp(batch);
+  spit(batch, Bytes(bytes.begin(), bytes.end() - 1));
+  expect_one_line_error(folder_, "cifar10", {"--data", folder_ / "data"}, {batch, "CIFAR record"});
+  std::filesystem::remove(batch);
+  expect_one_line_error(folder_, "cifar10", {"--data", folder_ / "data"}, {batch, "does not exist"});
+  expect_one_line_error(folder_, "cifar10", {"--data", folder_ / "no"}, {"CIFAR-10", "not a folder"});
+}
+
+TEST_F(Examples, Localize) {
+  const Outcome outcome = succeed(
+      folder_, "localize", {"--train-size", "1280", "--epochs", "1", "--test-size", "500", "--picture", "boxes.png"});
+  const json report = outcome.result();
+  expect_report(report, "localize", "digits");
+  EXPECT_GT(report.value("mean_iou", 0.0), 0.2) << "it learned nothing";
+  EXPECT_LE(report.value("mean_iou", 9.0), 1);
+  EXPECT_CONTAINS(outcome.out, "test IoU ");
+  expect_picture(folder_ / "boxes.png");
+  write_tiny_mnist(data_);
+  const auto steps = [&](Arguments more) {
+    more.insert(more.begin(), {"--data", data_, "--quiet", "--epochs", "2"});
+    return succeed(folder_, "localize", more).result();
+  };
+  const json whole = steps({});
+  expect_report(whole, "localize", "mnist");
+  steps({"--steps", "3", "--save", "half", "--threads", "1"});
+  EXPECT_EQ(steps({"--resume", "half", "--threads", "3"})["weights_sha256"], whole["weights_sha256"]);
+}
+
 TEST_F(Examples, CharRnn) {
   for (const char* cell : {"rnn", "lstm", "gru"}) {
     const Arguments base{"--cell", cell, "--hidden", "48", "--layers", "2", "--epochs", "1", "--dropout", "0.1"};
@@ -329,6 +398,43 @@ TEST_F(Examples, Forecast) {
   expect_one_line_error(folder_, "forecast", {"--data", folder_ / "rows.csv"}, {"line 98", "none"});
   spit(folder_ / "rows.csv", Bytes(csv.begin(), csv.begin() + 200));
   expect_one_line_error(folder_, "forecast", {"--data", folder_ / "rows.csv"}, {"rows.csv"});
+}
+
+TEST_F(Examples, Autoencoder) {
+  const auto report = [&](Arguments more) {
+    more.insert(more.end(), {"--train-size", "1280", "--epochs", "2"});
+    const json result = succeed(folder_, "autoencoder", more).result();
+    expect_run(result, "autoencoder", "digits", "test_loss");
+    return result;
+  };
+  const json dense = report({"--picture", "pairs.png"});
+  expect_picture(folder_ / "pairs.png");
+  EXPECT_LT(dense.value("test_loss", 1.0), 0.09);  // black for all pixels is off by 0.1
+  EXPECT_EQ(report({"--threads", "3"})["weights_sha256"], dense["weights_sha256"]);
+  const json sparse = report({"--sparse", "0.1"});
+  EXPECT_LT(sparse.value("active", 1.0), 0.7 * dense.value("active", 0.0));
+  const json conv = report({"--model", "conv", "--noise", "0.5"});
+  EXPECT_EQ(conv.value("model", ""), "conv");
+  EXPECT_LT(conv.value("test_loss", 1.0), 0.09);
+  expect_one_line_error(folder_, "autoencoder", {"--data", folder_ / "nowhere"}, {folder_ / "nowhere"});
+}
+
+TEST_F(Examples, Vae) {
+  const auto with = [&](Arguments more) {
+    more.insert(more.end(), {"--train-size", "1280", "--hidden", "64", "--latent", "8", "--epochs", "2", "--quiet"});
+    return succeed(folder_, "vae", more);
+  };
+  const json whole = with({"--picture", "pairs.png", "--samples", "samples.png", "--walk", "walk.png"}).result();
+  expect_run(whole, "vae", "digits", "test_loss");
+  for (const char* name : {"pairs.png", "samples.png", "walk.png"}) expect_picture(folder_ / name);
+  EXPECT_LT(whole.value("test_loss", 999.0), 300);
+  EXPECT_GT(whole.value("test_kl", 0.0), 0.1);
+  // The noise of the latent vectors is part of what is saved.
+  with({"--steps", "7", "--save", "half"});
+  const json end = with({"--resume", "half", "--threads", "3"}).result();
+  EXPECT_EQ(end["weights_sha256"], whole["weights_sha256"]);
+  EXPECT_EQ(end["test_loss"], whole["test_loss"]);
+  expect_one_line_error(folder_, "vae", {"--picture", folder_ / "no/such.png"}, {folder_ / "no/such.png"});
 }
 
 TEST_F(Examples, Vanishing) {

@@ -12,6 +12,7 @@
 
 #include "support/files.h"
 #include "tenrec/core/allocator.h"
+#include "tenrec/data/augment.h"
 #include "tenrec/data/loader.h"
 #include "tenrec/data/permutation.h"
 

@@ -11,6 +11,7 @@
 #include "tenrec/data/bpe.h"
 #include "tenrec/data/cifar.h"
 #include "tenrec/data/corpus.h"
+#include "tenrec/data/dataset.h"
 #include "tenrec/data/download.h"
 #include "tenrec/data/idx.h"
 #include "tenrec/data/sha256.h"
@@ -70,11 +71,20 @@ TEST(RealData, Cifar10) {
   const ImageSet test = read_cifar10(folder, Split::test), train = read_cifar10(folder, Split::train);
   EXPECT_EQ(test.size(), 10'000);
   EXPECT_EQ(train.size(), 50'000);
-  const double expected[] = {0.49139968, 0.48215841, 0.44653091};
-  for (int64_t c = 0; c < 3; ++c) EXPECT_NEAR(mean(train, c), expected[c], 1e-8);
-  std::vector<int> count(10);
-  for (const uint8_t label : train.labels) ++count[label];
-  EXPECT_EQ(count, std::vector<int>(10, 5000));
+  const double expected[] = {0.49139968, 0.48215841, 0.44653091}, of_test[] = {0.49421428, 0.48513139, 0.45040909};
+  for (int64_t c = 0; c < 3; ++c) {
+    EXPECT_NEAR(mean(train, c), expected[c], 1e-8);
+    EXPECT_NEAR(mean(test, c), of_test[c], 1e-8);
+  }
+  for (const ImageSet* set : {&train, &test}) {
+    std::vector<int> count(10);
+    for (const uint8_t label : set->labels) ++count[label];
+    EXPECT_EQ(count, std::vector<int>(10, int(set->size() / 10)));
+  }
+  // What the data set is normalised by: mean 0 and deviation 1 in each channel, to the digits of the constants.
+  const ImageDataset normalised = cifar10(folder, Split::test);
+  EXPECT_NEAR(normalised.get(7).input().item<double>(2, 3, 4),
+              (double(test.image(7)[2 * 1024 + 3 * 32 + 4]) / 255 - 0.4465) / 0.2616, 1e-5);
 }
 
 nlohmann::json text_fixture(const char* name) {

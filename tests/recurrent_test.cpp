@@ -4,12 +4,14 @@
 
 #include <cmath>
 
-#include "op_cases/op_case.h"
+#include "support/expect_equal.h"
 #include "support/files.h"
 #include "tenrec/tenrec.h"
 
 namespace tenrec {
 namespace {
+
+using testing::expect_equal;
 
 constexpr int64_t kIn = 4, kHidden = 3, kBatch = 3, kSteps = 5;
 const std::vector<int64_t> kLengths{3, 5, 2};
@@ -32,16 +34,6 @@ struct Recorded {
     load_state_dict(module, state);
   }
 };
-
-void expect_equal(const std::string& what, const Tensor& got, const Tensor& expected, double tolerance) {
-  ASSERT_TRUE(got.defined()) << what;
-  ASSERT_EQ(to_string(got.shape()), to_string(expected.shape())) << what;
-  ASSERT_EQ(got.dtype(), expected.dtype()) << what;
-  const std::vector<double> a = got.detach().to_vector<double>(), b = expected.to_vector<double>();
-  for (size_t i = 0; i < a.size(); ++i)
-    ASSERT_LE(testing::error_of(a[i], b[i]), tolerance)
-        << what << " element " << i << ": got " << a[i] << ", expected " << b[i];
-}
 
 // Outputs by name against the file, then the gradients of inputs and parameters.
 void compare(const Recorded& r, Module& module, const std::vector<NamedTensor>& outputs,

@@ -27,7 +27,7 @@ figure "compile a training program of $(wc -l <"$program") lines, -O2" "$seconds
 figure "umbrella header, preprocessed" "$(wc -l <"$scratch/umbrella.ii")" 60000 lines
 "$cxx" -std=c++20 -M -I"$build/include" -include tenrec/tenrec.h -x c++ /dev/null | tr ' ' '\n' |
   grep -E '^/' | grep -vE "^($(realpath "$build")|$build)/include/tenrec/|/c\+\+/|/lib/gcc/|^/dev/null" |
-  grep -E 'eigen|dnnl|nlohmann|png|zlib|zconf|curl|omp\.h|CLI|gtest' >"$scratch/foreign" || true
+  grep -E 'eigen|dnnl|nlohmann|png|jpeg|zlib|zconf|curl|omp\.h|CLI|gtest' >"$scratch/foreign" || true
 figure "third-party headers in it" "$(wc -l <"$scratch/foreign")" 0 files
 sed 's/^/  /' "$scratch/foreign"
 
@@ -35,7 +35,7 @@ sed 's/^/  /' "$scratch/foreign"
 "$cxx" -std=c++20 -O2 -I"$build/include" -DEigen=tenrec_eigen $(pkg-config --cflags eigen3 2>/dev/null ||
   echo -I/usr/include/eigen3) -c "$root/kernels/onednn.cpp" -o "$scratch/no_onednn.o"
 "$cxx" -s -static-libstdc++ -Wl,--gc-sections "$scratch/program.o" "$scratch/no_onednn.o" "$build/libtenrec.a" \
-  -lpng -lz -lcurl -pthread -o "$scratch/program"
+  -ljpeg -lpng -lz -lcurl -pthread -o "$scratch/program"
 if ldd "$scratch/program" | grep dnnl; then bad=1; fi
 figure "MNIST CNN program, static, stripped" "$(awk -v b="$(stat -c %s "$scratch/program")" \
   'BEGIN { printf "%.2f", b / 1048576 }')" 5 MB

@@ -8,10 +8,10 @@ root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
 deps=${1:-$root/.deps}
 budget=$((50 << 20))
 packages=(libeigen3-dev nlohmann-json3-dev libcli11-dev libgtest-dev libgmock-dev libbenchmark-dev libbenchmark1
-  libbenchmark1debian zlib1g-dev libpng-dev)
+  libbenchmark1debian zlib1g-dev libpng-dev libjpeg62-turbo-dev libjpeg-turbo8-dev)
 # One file of each that must be there in the end.
 wanted=(include/eigen3/Eigen/Core include/nlohmann/json.hpp include/CLI/CLI.hpp include/gtest/gtest.h include/benchmark/benchmark.h
-  include/zlib.h include/png.h)
+  include/zlib.h include/png.h include/jpeglib.h include/jconfig.h)
 
 die() { printf 'gpu-deps: %s\n' "$*" >&2; exit 1; }
 command -v dpkg-query >/dev/null || die "the packages are copied from a Debian or Ubuntu: there is no dpkg here"
@@ -26,7 +26,7 @@ files_of() {
 for package in "${packages[@]}"; do
   while read -r file; do
     if [ ! -f "$file" ]; then continue; fi
-    target="$deps.new/${file#/usr/}"
+    target="$deps.new/$(sed -E 's|^/usr/||; s|^include/[^/]*-linux-gnu/|include/|' <<<"$file")"  # no compiler looks there
     mkdir -p "$(dirname -- "$target")"
     cp -L -- "$file" "$target"  # no links: they may not travel
   done < <(files_of "$package")

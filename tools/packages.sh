@@ -1,8 +1,8 @@
 # What the machine must have, per purpose, and how it gets there. Sourced by ./dev.
 
 declare -A packages=(
-  [library]="cmake ninja-build g++ libeigen3-dev zlib1g-dev libpng-dev libcurl4-openssl-dev nlohmann-json3-dev
-    libdnnl-dev"
+  [library]="cmake ninja-build g++ libeigen3-dev zlib1g-dev libpng-dev libjpeg-dev libcurl4-openssl-dev
+    nlohmann-json3-dev libdnnl-dev"
   [examples]="libcli11-dev ca-certificates"
   [tests]="libgtest-dev git pkg-config"
   [bench]="libbenchmark-dev"
@@ -14,8 +14,8 @@ packages[checks]="ccache clang-tidy-14 ${packages[format]} ${packages[docs]}"
 
 declare -A why=(
   [cmake]="configures the build" [ninja-build]="runs the build" [g++]="compiles C++20" [g++-12]="compiles C++20"
-  [libeigen3-dev]="CPU kernels" [zlib1g-dev]="reads .gz data files" [libpng-dev]="writes pictures"
-  [libcurl4-openssl-dev]="--download" [nlohmann-json3-dev]="reads and writes JSON"
+  [libeigen3-dev]="CPU kernels" [zlib1g-dev]="reads .gz data files" [libpng-dev]="PNG pictures"
+  [libjpeg-dev]="JPEG pictures" [libcurl4-openssl-dev]="--download" [nlohmann-json3-dev]="reads and writes JSON"
   [libdnnl-dev]="faster matrix products and convolutions (optional)"
   [libcli11-dev]="command lines of the examples" [ca-certificates]="--download over https"
   [libgtest-dev]="tests" [git]="lists the sources" [pkg-config]="a test of the installed package"

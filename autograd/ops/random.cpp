@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "tenrec/autograd/ops/creation.h"
+#include "tenrec/autograd/ops/elementwise_impl.h"
 #include "tenrec/autograd/ops/mutate.h"
 #include "tenrec/autograd/ops/shape.h"
 #include "tenrec/autograd/tape.h"
@@ -230,7 +231,12 @@ Tensor gamma(const Tensor& shape, Generator* generator) {
     fail<ValueError>("gamma: every shape must be finite and not negative");
   const GeneratorState key = next_key(generator);
   dispatch("gamma", shape.device(), [&](auto device) { kernels::random_gamma(device, key, view(shapes), view(y)); });
-  return record("gamma", {shape}, y.to(shape.dtype()), no_rule);
+  return record("gamma", {shape}, y.to(shape.dtype()), save_both,
+                [](const Saved& s, const Tensor& dy, Needs) { return Grads{dy * gamma_grad(s.input(), s.output())}; });
+}
+
+Tensor gamma_grad(const Tensor& shape, const Tensor& x) {
+  return record("gamma_grad", {shape, x}, detail::zip("gamma_grad", kernels::GammaGrad(), shape, x), no_rule);
 }
 
 Tensor poisson(const Tensor& rate, Generator* generator) {

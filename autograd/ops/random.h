@@ -51,8 +51,12 @@ Tensor bernoulli(const Tensor& p, Generator* generator = nullptr);
 Tensor multinomial(const Tensor& weights, int64_t k, bool replacement = false, Generator* generator = nullptr);
 // One index for each row of logits [..., n] (unnormalised log-probabilities), i64.
 Tensor categorical(const Tensor& logits, Generator* generator = nullptr);
-// Gamma(shape, 1) for each element of `shape`, which must not be negative. No derivative.
+// Gamma(shape, 1) for each element of `shape`, which must not be negative. The derivative is the implicit one, by
+// gamma_grad, and the only one.
 Tensor gamma(const Tensor& shape, Generator* generator = nullptr);
+// dx / d(shape) of a gamma variate x that keeps its probability, shapes broadcast; NaN unless shape > 0 and x >= 0. No
+// derivative. M. Figurnov et al., "Implicit reparameterization gradients" (2018).
+Tensor gamma_grad(const Tensor& shape, const Tensor& x);
 // Poisson(rate) for each element of `rate`, which must be finite and not negative, in rate's dtype. Discrete.
 Tensor poisson(const Tensor& rate, Generator* generator = nullptr);
 

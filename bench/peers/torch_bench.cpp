@@ -82,6 +82,27 @@ struct LanguageModel : torch::nn::Module {
   torch::nn::Linear head;
 };
 
+// Pictures and the noise of their latent vectors to the negative evidence lower bound of a picture.
+struct Vae : torch::nn::Module {
+  explicit Vae(const Workload& w)
+      : encoder(make_linear("encoder", w.layers[0])),
+        mean(make_linear("mean", w.layers[1])),
+        log_variance(make_linear("log_variance", w.layers[2])),
+        decoder(make_linear("decoder", w.layers[3])),
+        pixels(make_linear("pixels", w.layers[4])) {}
+  Tensor loss(const Tensor& x, const Tensor& noise) {
+    const Tensor h = torch::relu(encoder(x)), m = mean(h), lv = log_variance(h);
+    const Tensor drawn = pixels(torch::relu(decoder(m + noise * torch::exp(0.5 * lv))));
+    const Tensor likelihood = F::binary_cross_entropy_with_logits(
+        drawn, x, F::BinaryCrossEntropyWithLogitsFuncOptions().reduction(torch::kSum));
+    return (likelihood - 0.5 * torch::sum(1 + lv - m.pow(2) - lv.exp())) / x.size(0);
+  }
+  torch::nn::Linear make_linear(const char* name, const Layer& l) {
+    return register_module(name, torch::nn::Linear(l.in, l.out));
+  }
+  torch::nn::Linear encoder, mean, log_variance, decoder, pixels;
+};
+
 void load_parameters(torch::nn::Module& model, const Workload& w, bool channels_last) {
   torch::NoGradGuard guard;
   std::vector<Tensor> mine = model.parameters();
@@ -111,7 +132,9 @@ class Training : public Runner {
       if (w.recurrent.gates > 0) x = x.to(torch::kInt64);
       if (channels_last && x.dim() == 4) x = x.contiguous(torch::MemoryFormat::ChannelsLast);
       inputs_.push_back(x);
-      targets_.push_back(b.labels.empty() ? to_tensor(b.targets, {w.batch_size(), 1}) : torch::tensor(b.labels));
+      targets_.push_back(b.labels.empty()
+                             ? to_tensor(b.targets, {w.batch_size(), int64_t(b.targets.size()) / w.batch_size()})
+                             : torch::tensor(b.labels));
     }
     optimizer_ = make_optimizer(model_.parameters(), w);
     parameters_ = model_.parameters();
@@ -200,6 +223,7 @@ std::unique_ptr<Runner> make(const Workload& w, const Options& options) {
   if (w.name == "chain") return std::make_unique<ChainRunner>();
   if (w.name == "adamw") return std::make_unique<AdamWRunner>(w);
   if (w.name == "lenet") return std::make_unique<Training<LeNet>>(w, options);
+  if (w.name == "vae") return std::make_unique<Training<Vae>>(w, options);
   if (w.name == "cnn") return std::make_unique<Training<Cnn>>(w, options);
   if (w.name == "lstm") return std::make_unique<Training<LanguageModel<torch::nn::LSTM>>>(w, options);
   if (w.name == "gru") return std::make_unique<Training<LanguageModel<torch::nn::GRU>>>(w, options);

@@ -5,7 +5,7 @@
 //   mnist --data DIR --download
 #include <cstdio>
 
-#include "common/classifier.h"
+#include "common/mistakes.h"
 #include "mnist/models.h"
 
 using namespace tenrec;
@@ -30,25 +30,6 @@ AnyModule make_model(const std::string& name) {
   if (name == "lenet") return lenet();
   if (name == "linear") return examples::linear();
   return Cnn();
-}
-
-// The first wrongly classified digits of the test set, each with "what it is > what was seen".
-void save_mistakes(const std::string& path, const Classifier& run, const ImageDataset& test) {
-  eval(run.model);
-  std::vector<int64_t> wrong;
-  std::vector<std::string> captions;
-  int64_t at = 0;
-  run.test.seek({});
-  for (const Example& batch : run.test) {
-    const std::vector<int64_t> seen = predicted_classes(predict(run, batch.input()));
-    const std::vector<int64_t> is = batch.target().to_vector<int64_t>();
-    for (size_t i = 0; i < seen.size(); ++i, ++at) {
-      if (seen[i] == is[i] || wrong.size() == 50) continue;
-      wrong.push_back(at);
-      captions.push_back(std::to_string(is[i]) + " > " + std::to_string(seen[i]));
-    }
-  }
-  image_grid(test.images(), wrong, captions, {.title = "Wrongly classified: is > seen"}).save(path);
 }
 
 }  // namespace
@@ -98,12 +79,12 @@ int main(int argc, char** argv) {
     const std::string data_name = real ? (fashion ? "fashion-mnist" : "mnist") : "digits";
     // By reference: a copy would share the weights but not the switch between training and evaluation.
     const auto forward = [&](const Tensor& x) { return boxed(x); };
-    const Classifier run{"mnist",   name,       data_name, model,  forward, optimizer,
+    const Supervised run{"mnist",   name,       data_name, model,  forward, optimizer,
                          scheduler, train_data, test_data, epochs, flags};
     if (!flags.quiet)
       std::printf("%s on %s: %ld parameters, %ld training images\n", name.c_str(), data_name.c_str(),
                   long(count_parameters(model)), long(train_data.dataset().size()));
-    const nlohmann::ordered_json result = train_classifier(run);
+    const nlohmann::ordered_json result = train_supervised(run);
     if (!picture.empty()) save_mistakes(picture, run, test_set);
     print_result(result);
   });

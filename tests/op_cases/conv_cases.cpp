@@ -78,9 +78,96 @@ void add_family(const Add& add, const std::string& variant, const Shape& x, cons
        .tolerance = kTolerance});
 }
 
+// Of what x is the convolution: scattered by the definition.
+Array transposed(const Array& x, const Array& w, const ConvTranspose2dParams& p) {
+  const auto size = [](int64_t in, int64_t kernel, int64_t stride, int64_t padding, int64_t extra, int64_t dilation) {
+    return (in - 1) * stride - 2 * padding + dilation * (kernel - 1) + extra + 1;
+  };
+  const int64_t channels = w.shape[1] * p.groups, per_group = w.shape[0] / p.groups;
+  Array y = zero_array({x.shape[0], channels,
+                        size(x.shape[2], w.shape[2], p.stride.h, p.padding.h, p.output_padding.h, p.dilation.h),
+                        size(x.shape[3], w.shape[3], p.stride.w, p.padding.w, p.output_padding.w, p.dilation.w)});
+  for (int64_t n = 0; n < x.shape[0]; ++n)
+    for (int64_t c = 0; c < w.shape[0]; ++c)
+      for (int64_t i = 0; i < x.shape[2]; ++i)
+        for (int64_t j = 0; j < x.shape[3]; ++j)
+          for (int64_t o = 0; o < w.shape[1]; ++o)
+            for (int64_t a = 0; a < w.shape[2]; ++a)
+              for (int64_t b = 0; b < w.shape[3]; ++b) {
+                const int64_t r = i * p.stride.h - p.padding.h + a * p.dilation.h;
+                const int64_t s = j * p.stride.w - p.padding.w + b * p.dilation.w;
+                if (r < 0 || r >= y.shape[2] || s < 0 || s >= y.shape[3]) continue;
+                const int64_t channel = c / per_group * w.shape[1] + o;
+                y.values[size_t(((n * channels + channel) * y.shape[2] + r) * y.shape[3] + s)] +=
+                    x.at({n, c, i, j}) * w.at({c, o, a, b});
+              }
+  return y;
+}
+
+OpCase transposed_row(const std::string& variant, const Shape& x, const Shape& w, const ConvTranspose2dParams& p) {
+  return {.op = "conv2d_input_grad",
+          .variant = "conv_transpose2d, " + variant,
+          .inputs = {{.shape = x}, {.shape = w}},
+          .f = [p](std::span<const Tensor> in) { return std::vector<Tensor>{conv_transpose2d(in[0], in[1], {}, p)}; },
+          .reference = [p](std::span<const Array> in) { return std::vector<Array>{transposed(in[0], in[1], p)}; },
+          .tolerance = kTolerance};
+}
+
+void add_transposed(const Add& add) {
+  add(transposed_row("stride, padding, output padding", {2, 3, 3, 2}, {3, 2, 3, 4},
+                     {.stride = {2, 3}, .padding = {1, 2}, .output_padding = {1, 2}}));
+  add(transposed_row("groups", {1, 4, 2, 3}, {4, 1, 2, 2}, {.stride = 2, .groups = 2}));
+  add(transposed_row("output padding of more than a stride", {1, 2, 3, 2}, {2, 1, 2, 3},
+                     {.stride = {1, 2}, .padding = {1, 1}, .output_padding = {2, 2}, .dilation = {3, 3}}));
+  add(transposed_row("empty batch", {0, 2, 3, 3}, {2, 2, 2, 2}, {}));
+  OpCase row = transposed_row("bias", {2, 2, 3, 3}, {2, 3, 2, 2}, {});
+  row.inputs.push_back({.shape = {3}});
+  row.f = [](std::span<const Tensor> in) { return std::vector<Tensor>{conv_transpose2d(in[0], in[1], in[2])}; };
+  row.reference = [](std::span<const Array> in) {
+    Array bias = in[2];
+    bias.shape = {3, 1, 1};
+    return std::vector<Array>{zip_array(transposed(in[0], in[1], {}), bias, std::plus<>())};
+  };
+  const auto call = [](const Shape& x, const Shape& w, const ConvTranspose2dParams& p = {}, const Tensor& b = {}) {
+    return [=] { conv_transpose2d(zeros(x), zeros(w), b, p); };
+  };
+  row.bad = {{call({1, 2, 3, 3}, {3, 2, 2, 2}), "has 2 channels"},
+             {call({1, 3, 3, 3}, {3, 2, 2, 2}, {.groups = 2}), "with 2 groups"},
+             {call({1, 3, 3, 3}, {3, 2, 2, 2}, {}, zeros({3})), "a bias of shape [3] for 2 output channels"},
+             {call({1, 3, 3, 3}, {3, 2, 2, 2}, {.stride = 2, .output_padding = 2}), "output_padding 2 must be"},
+             {call({1, 3, 1, 1}, {3, 2, 2, 2}, {.padding = 1}), "has no output"},
+             {call({1, 3, 3, 3}, {3, 2, 2, 2}, {.dilation = 0}), "stride and dilation must be at least 1"},
+             {call({3, 3}, {3, 2, 2, 2}), "expected an input [n, c, h, w]"}};
+  add(row);
+  add({.op = "conv2d_input_grad",
+       .variant = "conv_transpose1d, one sequence",
+       .inputs = {{.shape = {2, 4}}, {.shape = {2, 3, 3}}, {.shape = {3}}},
+       .f =
+           [](std::span<const Tensor> in) {
+             return std::vector<Tensor>{
+                 conv_transpose1d(in[0], in[1], in[2], {.stride = 2, .padding = 1, .output_padding = 1})};
+           },
+       .reference =
+           [](std::span<const Array> in) {
+             Array x = in[0], w = in[1], bias = in[2];
+             x.shape = {1, 2, 1, 4};
+             w.shape = {2, 3, 1, 3};
+             bias.shape = {3, 1};
+             Array y = transposed(x, w, {.stride = {1, 2}, .padding = {0, 1}, .output_padding = {0, 1}});
+             y.shape = {3, y.shape[3]};
+             return std::vector<Array>{zip_array(y, bias, std::plus<>())};
+           },
+       .tolerance = kTolerance,
+       .bad = {{[] {
+                  conv_transpose1d(zeros({1, 2, 4, 4}), zeros({2, 3, 3}));
+                },
+                "conv_transpose1d: expected an input [n, c, l]"}}});
+}
+
 }  // namespace
 
 void add_conv_cases(const Add& add) {
+  add_transposed(add);
   add_family(add, "3x3", {2, 2, 5, 4}, {3, 2, 3, 3}, {});
   add_family(add, "padding", {1, 2, 3, 4}, {2, 2, 3, 3}, {.padding = {1, 2}});
   add_family(add, "stride and padding, rest dropped", {1, 1, 6, 5}, {2, 1, 3, 2},

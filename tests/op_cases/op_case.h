@@ -95,6 +95,7 @@ void add_linear_cases(const Add& add);
 void add_conv_cases(const Add& add);
 void add_pool_cases(const Add& add);
 void add_recurrent_cases(const Add& add);
+void add_resample_cases(const Add& add);
 
 // The row's tolerance in a dtype, and the dtypes it is tested in.
 double tolerance(const OpCase& c, DType dtype);

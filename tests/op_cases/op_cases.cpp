@@ -25,6 +25,7 @@ const std::vector<OpCase>& op_cases() {
     add_conv_cases(add);
     add_pool_cases(add);
     add_recurrent_cases(add);
+    add_resample_cases(add);
     return all;
   }();
   return cases;

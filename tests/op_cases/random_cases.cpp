@@ -1,4 +1,6 @@
 // Rows of autograd/ops/random.h. What is random has no reference here: the statistics are in random_test.cpp.
+#include <cmath>
+
 #include "op_cases/layout_cases.h"
 
 namespace tenrec::testing {
@@ -120,13 +122,53 @@ void add_draws(const Add& add) {
   add(row);
   row = draw("gamma", {.shape = {40}, .low = 0.1, .high = 8, .differentiable = false},
              [](const Tensor& x, Generator* g) { return gamma(x, g); });
-  row.bad = {{[] { gamma(full({2}, -1.0)); }, "gamma: every shape must be finite and not negative"},
-             {[] { gamma(ones({2}, {.requires_grad = true})); }, "gamma: this op has no derivative rule"}};
+  row.bad = {{[] { gamma(full({2}, -1.0)); }, "gamma: every shape must be finite and not negative"}};
   add(row);
   row = draw("poisson", {.shape = {40}, .low = 0, .high = 40},
              [](const Tensor& x, Generator* g) { return poisson(x, g); });
   row.bad = {{[] { poisson(full({2}, -1.0)); }, "poisson: every rate must be finite and not negative"}};
   add(row);
+}
+
+// -(dP/da) / (dP/dx) by integrating dP/da = integral over [0, x] of t^(a-1) e^-t (log t - psi(a)) / gamma(a), with
+// t = x e^-v, by Simpson's rule.
+double gamma_grad_reference(double a, double x) {
+  const auto wide = static_cast<long double>(a), h = 1e-5L * wide;
+  const auto psi = double((std::lgamma(wide + h) - std::lgamma(wide - h)) / (2 * h));
+  constexpr int64_t n = 40000;
+  const double end = (45 + x) / a, step = end / double(n);
+  double sum = 0;
+  for (int64_t i = 0; i <= n; ++i) {
+    const double v = double(i) * step, f = std::exp(-a * v - x * std::expm1(-v)) * (psi - std::log(x) + v);
+    sum += f * (i == 0 || i == n ? 1 : i % 2 ? 4 : 2);
+  }
+  return x * sum * step / 3;
+}
+
+void add_gamma_grad(const Add& add) {
+  // Both sides of the mean, of 1, and of the shape from which on the expansion is used.
+  add({.op = "gamma_grad",
+       .inputs = {{.shape = {20},
+                   .values = {0.1, 0.1, 0.1, 0.5, 0.5, 0.5, 1, 1, 1, 1, 2.5, 2.5, 2.5, 2.5, 7, 30, 30, 400., 400, 0.02},
+                   .differentiable = false},
+                  {.shape = {20},
+                   .values = {1e-6,  0.05, 2,   0.01, 0.9, 3,  0.25, 1,   1.5, 12,
+                              0.125, 2,    2.5, 9,    7,   20, 50,   380, 450, 0.5},
+                   .differentiable = false}},
+       .f = two_in(gamma_grad),
+       .reference =
+           [](std::span<const Array> in) { return std::vector<Array>{zip_array(in[0], in[1], gamma_grad_reference)}; },
+       .tolerance = {.f64 = 1e-8, .f32 = 1e-5},
+       .dtypes = {f64, f32},
+       .differentiable = false,
+       .bad = {{[] { gamma_grad(ones({2}, {.requires_grad = true}), ones({2})); },
+                "gamma_grad: this op has no derivative rule"}},
+       .bench = {.shapes = {{1 << 16}},
+                 .inputs =
+                     [](const Shape& s) {
+                       return std::vector<Input>(2, {.shape = s, .low = 0.5, .high = 5, .differentiable = false});
+                     },
+                 .bytes_per_element = 12}});
 }
 
 // Makers and fills: no input, or one that is overwritten.
@@ -203,6 +245,7 @@ void add_fills(const Add& add) {
 void add_random_cases(const Add& add) {
   add_dropout(add);
   add_draws(add);
+  add_gamma_grad(add);
   add_makers(add);
   add_fills(add);
 }

@@ -1,0 +1,107 @@
+// Distributions of one real number. Their draws are differentiable in the parameters: Gamma, Beta and StudentT by
+// implicit reparameterisation (gamma_grad in autograd/ops/random.h), once, the others to any order.
+#pragma once
+
+#include "tenrec/nn/distributions/distribution.h"
+
+namespace tenrec::distributions {
+
+class Normal : public Distribution {
+ public:
+  // scale > 0, the deviation.
+  Normal(const Parameter& loc, const Parameter& scale);
+  Tensor log_prob(const Tensor& value) const override;
+  Tensor entropy() const override;
+  Tensor mean() const override { return loc; }
+  Tensor variance() const override;
+  Tensor loc, scale;
+
+ protected:
+  Tensor draw(const Shape& shape, Generator* generator) const override;
+};
+
+// Density e^(-|x - loc| / scale) / (2 scale).
+class Laplace : public Distribution {
+ public:
+  Laplace(const Parameter& loc, const Parameter& scale);
+  Tensor log_prob(const Tensor& value) const override;
+  Tensor entropy() const override;
+  Tensor mean() const override { return loc; }
+  Tensor variance() const override;
+  Tensor loc, scale;
+
+ protected:
+  Tensor draw(const Shape& shape, Generator* generator) const override;
+};
+
+// On [low, high), low < high.
+class Uniform : public Distribution {
+ public:
+  Uniform(const Parameter& low, const Parameter& high);
+  Tensor log_prob(const Tensor& value) const override;
+  Tensor entropy() const override;
+  Tensor mean() const override;
+  Tensor variance() const override;
+  Tensor low, high;
+
+ protected:
+  Tensor draw(const Shape& shape, Generator* generator) const override;
+};
+
+// Density rate e^(-rate x), x >= 0.
+class Exponential : public Distribution {
+ public:
+  explicit Exponential(const Parameter& rate);
+  Tensor log_prob(const Tensor& value) const override;
+  Tensor entropy() const override;
+  Tensor mean() const override;
+  Tensor variance() const override;
+  Tensor rate;
+
+ protected:
+  Tensor draw(const Shape& shape, Generator* generator) const override;
+};
+
+// Density rate^a x^(a - 1) e^(-rate x) / gamma(a), a the concentration, x > 0.
+class Gamma : public Distribution {
+ public:
+  Gamma(const Parameter& concentration, const Parameter& rate);
+  Tensor log_prob(const Tensor& value) const override;
+  Tensor entropy() const override;
+  Tensor mean() const override;
+  Tensor variance() const override;
+  Tensor concentration, rate;
+
+ protected:
+  Tensor draw(const Shape& shape, Generator* generator) const override;
+};
+
+// Density x^(a - 1) (1 - x)^(b - 1) / B(a, b) with a = concentration1, b = concentration0, 0 < x < 1.
+class Beta : public Distribution {
+ public:
+  Beta(const Parameter& concentration1, const Parameter& concentration0);
+  Tensor log_prob(const Tensor& value) const override;
+  Tensor entropy() const override;
+  Tensor mean() const override;
+  Tensor variance() const override;
+  Tensor concentration1, concentration0;
+
+ protected:
+  Tensor draw(const Shape& shape, Generator* generator) const override;
+};
+
+// Student's t with df degrees of freedom, moved and scaled. The mean exists for df > 1, the variance for df > 2.
+class StudentT : public Distribution {
+ public:
+  explicit StudentT(const Parameter& df, const Parameter& loc = 0, const Parameter& scale = 1);
+  Tensor log_prob(const Tensor& value) const override;
+  Tensor entropy() const override;
+  Tensor mean() const override;
+  Tensor variance() const override;
+  Tensor df, loc, scale;
+
+ protected:
+  Tensor draw(const Shape& shape, Generator* generator) const override;
+};
+
+}  // namespace tenrec::distributions
