@@ -19,6 +19,7 @@
 #include "tenrec/autograd/ops/reduce.h"
 #include "tenrec/autograd/ops/resample.h"
 #include "tenrec/autograd/ops/shape.h"
+#include "tenrec/autograd/ops/skip_gram.h"
 #include "tenrec/autograd/ops/softmax.h"
 #include "tenrec/autograd/ops/sort.h"
 #include "tenrec/autograd/ops/unary.h"
