@@ -1,6 +1,5 @@
 #include "tenrec/nn/distributions/continuous.h"
 
-#include <cmath>
 #include <limits>
 
 #include "tenrec/autograd/ops.h"
@@ -37,9 +36,10 @@ Tensor gamma_variate(const Tensor& shape, const Shape& size, Generator* generato
 
 }  // namespace
 
-// --- Normal ---------------------------------------------------------------------------------------------------------
+// --- Normal and Laplace ---------------------------------------------------------------------------------------------
 
-Normal::Normal(const Parameter& loc_, const Parameter& scale_) : Distribution("Normal", true) {
+LocationScale::LocationScale(const char* label, const Parameter& loc_, const Parameter& scale_)
+    : Distribution(label, true) {
   const std::vector<Tensor> p = broadcast_parameters(name(), {loc_, scale_});
   loc = p[0];
   scale = p[1];
@@ -47,6 +47,7 @@ Normal::Normal(const Parameter& loc_, const Parameter& scale_) : Distribution("N
   check_scale(name(), scale);
   set_shapes(loc.shape());
 }
+
 Tensor Normal::draw(const Shape& shape, Generator* generator) const {
   return loc + detail::normal_noise(loc, shape, generator) * scale;
 }
@@ -56,16 +57,6 @@ Tensor Normal::log_prob(const Tensor& value) const {
 Tensor Normal::entropy() const { return log(scale) + (0.5 + kHalfLogTwoPi); }
 Tensor Normal::variance() const { return square(scale); }
 
-// --- Laplace --------------------------------------------------------------------------------------------------------
-
-Laplace::Laplace(const Parameter& loc_, const Parameter& scale_) : Distribution("Laplace", true) {
-  const std::vector<Tensor> p = broadcast_parameters(name(), {loc_, scale_});
-  loc = p[0];
-  scale = p[1];
-  check_loc(name(), loc);
-  check_scale(name(), scale);
-  set_shapes(loc.shape());
-}
 // The difference of two exponential variates.
 Tensor Laplace::draw(const Shape& shape, Generator* generator) const {
   const Tensor up = detail::exponential_noise(loc, shape, generator);

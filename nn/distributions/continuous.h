@@ -6,29 +6,35 @@
 
 namespace tenrec::distributions {
 
-class Normal : public Distribution {
+// Moved by loc and stretched by scale > 0.
+class LocationScale : public Distribution {
  public:
-  // scale > 0, the deviation.
-  Normal(const Parameter& loc, const Parameter& scale);
+  Tensor mean() const override { return loc; }
+  Tensor loc, scale;
+
+ protected:
+  LocationScale(const char* name, const Parameter& loc, const Parameter& scale);
+};
+
+// scale is the deviation.
+class Normal : public LocationScale {
+ public:
+  Normal(const Parameter& loc_, const Parameter& scale_) : LocationScale("Normal", loc_, scale_) {}
   Tensor log_prob(const Tensor& value) const override;
   Tensor entropy() const override;
-  Tensor mean() const override { return loc; }
   Tensor variance() const override;
-  Tensor loc, scale;
 
  protected:
   Tensor draw(const Shape& shape, Generator* generator) const override;
 };
 
 // Density e^(-|x - loc| / scale) / (2 scale).
-class Laplace : public Distribution {
+class Laplace : public LocationScale {
  public:
-  Laplace(const Parameter& loc, const Parameter& scale);
+  Laplace(const Parameter& loc_, const Parameter& scale_) : LocationScale("Laplace", loc_, scale_) {}
   Tensor log_prob(const Tensor& value) const override;
   Tensor entropy() const override;
-  Tensor mean() const override { return loc; }
   Tensor variance() const override;
-  Tensor loc, scale;
 
  protected:
   Tensor draw(const Shape& shape, Generator* generator) const override;
