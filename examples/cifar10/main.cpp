@@ -45,9 +45,10 @@ int main(int argc, char** argv) {
   CLI::App app("Trains a residual network on small colour pictures", "cifar10");
   Flags flags;
   std::string name = "small", picture;
-  int64_t train_size = -1, test_size = -1;
+  int64_t width = 0, train_size = -1, test_size = -1;
   add_common_flags(app, flags);
   app.add_option("--model", name, "small, or resnet9: four times as wide")->check(CLI::IsMember({"small", "resnet9"}));
+  app.add_option("--width", width, "Channels of the first layer")->check(CLI::Range(1, 1024));
   app.add_option("--picture", picture, "PNG of wrongly classified pictures");
   app.add_option("--train-size", train_size, "Use only the first examples of the procedural shapes");
   app.add_option("--test-size", test_size, "The same of those it is tested on");
@@ -70,7 +71,7 @@ int main(int argc, char** argv) {
                            .seed = flags.seed,
                            .transform = augmentation()});
     DataLoader test_data(test_set, {.batch_size = 500});
-    ResNet9 model(defaults.width);
+    ResNet9 model(width > 0 ? width : defaults.width);
     SGD optimizer(groups_of(model, lr));
     OneCycleLR scheduler(optimizer, {.max_lr = lr, .total_steps = epochs * train_data.batches(), .pct_start = 0.2});
     const Supervised run{"cifar10",

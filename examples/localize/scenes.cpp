@@ -35,8 +35,8 @@ void paste(const uint8_t* picture, int64_t side, int64_t x, int64_t y, uint8_t* 
 
 Example Scenes::get(int64_t index) const {
   check_index("Scenes", index);
-  Philox philox(seed_);
-  const auto draw = [&, used = uint64_t(0)](int64_t n) mutable {  // in [0, n)
+  const Philox philox(seed_);
+  auto draw = [&, used = uint64_t(0)](int64_t n) mutable {  // in [0, n)
     return int64_t((uint64_t(philox(uint64_t(index), used++).word[0]) * uint64_t(n)) >> 32);
   };
   const int64_t side = digits_->height;
