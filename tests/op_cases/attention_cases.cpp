@@ -22,11 +22,11 @@ AttentionOptions options_of(const AttentionRow& o, const Tensor& mask = {}) {
   return options;
 }
 
-// Rows of [batch, heads, rows, width]; fewer dimensions have 1 in front.
+// Rows of [batch, heads, rows, width]: fewer dimensions have 1 in front, more are one batch.
 Array as_four(Array x) {
-  Shape shape;
-  for (int64_t d = x.shape.ndim(); d < 4; ++d) shape.push_back(1);
-  for (int64_t d = 0; d < x.shape.ndim(); ++d) shape.push_back(x.shape[d]);
+  Shape shape{1, 1, 1, 1};
+  const int64_t missing = 4 - x.shape.ndim();
+  for (int64_t d = 0; d < x.shape.ndim(); ++d) shape[std::max<int64_t>(d + missing, 0)] *= x.shape[d];
   x.shape = shape;
   return x;
 }

@@ -51,6 +51,10 @@ inline void spit(const std::string& path, const Bytes& bytes) {
   out.write(reinterpret_cast<const char*>(bytes.data()), std::streamsize(bytes.size()));
   ASSERT_TRUE(out.good()) << path;
 }
+template <size_t n>
+void spit(const std::string& path, const char (&text)[n]) {
+  spit(path, Bytes(text, text + n - 1));
+}
 
 inline Bytes slurp(const std::string& path) {
   std::ifstream in(path, std::ios::binary);
