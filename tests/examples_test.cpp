@@ -327,7 +327,8 @@ TEST_F(Examples, Cifar10) {
   expect_picture(folder_ / "wrong.png");
   write_tiny_cifar(folder_ / "data");
   const auto with = [&](Arguments more) {
-    more.insert(more.begin(), {"--data", folder_ / "data", "--batch-size", "32", "--quiet", "--epochs", "2"});
+    more.insert(more.begin(),
+                {"--data", folder_ / "data", "--batch-size", "32", "--quiet", "--epochs", "2", "--cutout", "8"});
     return succeed(folder_, "cifar10", more).result();
   };
   // Augmentation and running statistics are part of what a resumed run goes on with, and threads change nothing.
