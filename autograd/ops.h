@@ -18,6 +18,7 @@
 #include "tenrec/autograd/ops/recurrent.h"
 #include "tenrec/autograd/ops/reduce.h"
 #include "tenrec/autograd/ops/shape.h"
+#include "tenrec/autograd/ops/skip_gram.h"
 #include "tenrec/autograd/ops/softmax.h"
 #include "tenrec/autograd/ops/sort.h"
 #include "tenrec/autograd/ops/unary.h"

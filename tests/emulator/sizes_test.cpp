@@ -54,6 +54,18 @@ Results norms(int64_t n) {
   return out;
 }
 
+Results skip_grams(int64_t n) {
+  const Tensor input = randn({7, n}) * 0.1, output = randn({5, n}) * 0.1;
+  const Tensor centers = randint(0, 7, {9}), contexts = randint(0, 5, {9}), drawn = randint(0, 5, {9, 3});
+  Results out = with_gradients({input, output}, [&](const std::vector<Tensor>& in) {
+    return Results{skip_gram_loss(in[0], in[1], centers, contexts, drawn)};
+  });
+  const NoGrad guard;
+  out.push_back(skip_gram_step_(input, output, centers, contexts, drawn, 0.1));
+  out.insert(out.end(), {input, output});
+  return out;
+}
+
 Results losses(int64_t n) {
   const Tensor scores = randn({4, n + 1}), target = randint(0, n + 1, {4}), a = rand({n}), b = rand({n});
   Results out = with_gradients(scores, [&](const Tensor& x) { return cross_entropy(x, target); });
@@ -229,6 +241,7 @@ std::vector<Family> families() {
          return out;
        }},
       {"optimizers", steps},
+      {"skip-gram", skip_grams},
   };
 }
 

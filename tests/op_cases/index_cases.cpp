@@ -6,6 +6,7 @@
 namespace tenrec::testing {
 
 void add_scatter_cases(const Add& add);
+void add_skip_gram_cases(const Add& add);
 
 namespace {
 
@@ -476,6 +477,7 @@ void add_index_cases(const Add& add) {
   add_rows_ops(add);
   add_masks(add);
   add_scatter_cases(add);
+  add_skip_gram_cases(add);
 }
 
 }  // namespace tenrec::testing
