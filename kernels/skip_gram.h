@@ -11,7 +11,8 @@
 
 namespace tenrec::kernels {
 
-// Tables [words, d], f32 or f64; centers [pairs] and targets [pairs, count], i64 and in range. All contiguous.
+// Tables [words, d], f32 or f64; centers [pairs] and targets [pairs, count], i64. All contiguous. On a device an index
+// may be out of range (kernels/index.h): its row reads as zeros and is not written.
 struct SkipGram {
   View input, output, centers, targets;
 };

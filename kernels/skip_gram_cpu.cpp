@@ -125,26 +125,25 @@ template <class T>
 void steps_of(const Pairs<T>& p, T lr, T* losses) {
   using P = NativePack<T>;
   std::vector<T> slopes = slopes_for(p);
-  std::vector<T> change(size_t(p.d) + size_t(kLanes<T>));
   for (int64_t b = 0; b < p.pairs; ++b) {
     if (b + 1 < p.pairs) {
       prefetch_row(p.center(b + 1), p.d);
       for (int64_t k = 0; k < p.count; ++k) prefetch_row(p.target(b + 1, k), p.d);
     }
     losses[b] = score(p, b, slopes);
+    for (T& slope : slopes) slope *= -lr;
     T* v = p.center(b);
-    std::fill(change.begin(), change.end(), T(0));
-    for (int64_t k = 0; k < p.count; ++k) {
-      const P slope(-lr * slopes[size_t(k)]);
-      T* u = p.target(b, k);
-      for_packs<T>(p.d, [&](int64_t i, int lanes) {
-        const P row = load_some(u + i, lanes);
-        fma(slope, row, P::load(change.data() + i)).store(change.data() + i);
-        store_some<T>(fma(slope, load_some(v + i, lanes), row), u + i, lanes);
-      });
-    }
     for_packs<T>(p.d, [&](int64_t i, int lanes) {
-      store_some<T>(load_some(v + i, lanes) + P::load(change.data() + i), v + i, lanes);
+      const P old = load_some(v + i, lanes);
+      P change(T(0));
+      for (int64_t k = 0; k < p.count; ++k) {
+        const P slope(slopes[size_t(k)]);
+        T* u = p.target(b, k) + i;
+        const P row = load_some(u, lanes);
+        change = fma(slope, row, change);
+        store_some<T>(fma(slope, old, row), u, lanes);
+      }
+      store_some<T>(old + change, v + i, lanes);
     });
   }
 }

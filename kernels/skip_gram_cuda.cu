@@ -13,11 +13,25 @@ struct Pairs {
   T* output;
   const int64_t* centers;
   const int64_t* targets;
-  int64_t pairs, count, d;
+  int64_t pairs, count, d, input_words, output_words;
 
-  __device__ T* center(int64_t b) const { return input + centers[b] * d; }
-  __device__ T* target(int64_t b, int64_t k) const { return output + targets[b * count + k] * d; }
+  // Null for an index out of range.
+  __device__ T* center(int64_t b) const { return row(input, centers[b], input_words); }
+  __device__ T* target(int64_t b, int64_t k) const { return row(output, targets[b * count + k], output_words); }
+
+ private:
+  __device__ T* row(T* table, int64_t i, int64_t words) const { return i >= 0 && i < words ? table + i * d : nullptr; }
 };
+
+// Rows that may be null: zeros, and not to be written.
+template <class T>
+__device__ T get(const T* row, int64_t i) {
+  return row ? row[i] : T(0);
+}
+template <class T>
+__device__ void put(T* row, int64_t i, T value) {
+  if (row) row[i] = value;
+}
 
 template <class T>
 Pairs<T> pairs_of(const kernels::SkipGram& s) {
@@ -27,13 +41,15 @@ Pairs<T> pairs_of(const kernels::SkipGram& s) {
           static_cast<const int64_t*>(s.targets.data),
           s.targets.size(0),
           s.targets.size(1),
-          s.input.size(1)};
+          s.input.size(1),
+          s.input.size(0),
+          s.output.size(0)};
 }
 
 template <class T>
 __device__ T warp_dot(const T* a, const T* b, int64_t d) {
   T sum = 0;
-  for (int64_t i = int64_t(threadIdx.x) % kWarp; i < d; i += kWarp) sum = kernels::fma(a[i], b[i], sum);
+  for (int64_t i = int64_t(threadIdx.x) % kWarp; i < d; i += kWarp) sum = kernels::fma(get(a, i), get(b, i), sum);
   return warp_reduce(sum, Add());
 }
 
@@ -65,8 +81,8 @@ __global__ void skip_gram_gradients(Pairs<T> p, const T* dy, T scale, T* d_cente
       T* du = d_target + (b * p.count + k) * p.d;
       const T slope = by * slope_of(warp_dot(v, u, p.d), k);
       for (int64_t i = int64_t(threadIdx.x) % kWarp; i < p.d; i += kWarp) {
-        dv[i] = kernels::fma(slope, u[i], k == 0 ? T(0) : dv[i]);
-        du[i] = slope * v[i];
+        dv[i] = kernels::fma(slope, get(u, i), k == 0 ? T(0) : dv[i]);
+        du[i] = slope * get(v, i);
       }
     }
   }
@@ -82,7 +98,7 @@ __global__ void skip_gram_steps(Pairs<T> p, T lr, T* losses) {
     for (int64_t k = 0; k < p.count; ++k) {
       const T* u = p.target(b, k);
       T sum = 0;
-      for (int64_t i = threadIdx.x; i < p.d; i += blockDim.x) sum = kernels::fma(v[i], u[i], sum);
+      for (int64_t i = threadIdx.x; i < p.d; i += blockDim.x) sum = kernels::fma(get(v, i), get(u, i), sum);
       const T score = block_reduce(sum, T(0), Add());
       loss += kernels::softplus(k == 0 ? -score : score);
       if (threadIdx.x == 0) slopes[k] = -lr * slope_of(score, k);
@@ -90,13 +106,14 @@ __global__ void skip_gram_steps(Pairs<T> p, T lr, T* losses) {
     __syncthreads();
     for (int64_t i = threadIdx.x; i < p.d; i += blockDim.x) {
       T change = 0;
-      const T old = v[i];
+      const T old = get(v, i);
       for (int64_t k = 0; k < p.count; ++k) {  // a column belongs to one thread, also where targets repeat
         T* u = p.target(b, k);
-        change = kernels::fma(slopes[k], u[i], change);
-        u[i] = kernels::fma(slopes[k], old, u[i]);
+        const T row = get(u, i);
+        change = kernels::fma(slopes[k], row, change);
+        put(u, i, kernels::fma(slopes[k], old, row));
       }
-      v[i] = old + change;
+      put(v, i, old + change);
     }
     if (threadIdx.x == 0) losses[b] = loss;
     __syncthreads();

@@ -95,6 +95,17 @@ std::vector<Call> calls() {
          return nll_loss(numbers({i.numel(), 5}, d), i);
        },
        -1},
+      {"skip_gram_loss",
+       [=](Device d, const Tensor& i) {
+         const Tensor first = zeros_like(i);
+         return skip_gram_loss(sin(numbers({5, 3}, d)), cos(numbers({2, 3}, d)), i, first, column(first));
+       }},
+      {"drawn words",
+       [=](Device d, const Tensor& i) {
+         const Tensor first = zeros_like(i);
+         return skip_gram_loss(sin(numbers({2, 3}, d)), cos(numbers({5, 3}, d)), first, first, column(i));
+       },
+       -1},
   };
 }
 
@@ -232,6 +243,25 @@ TEST_F(CudaIndex, WhatIsOutsideWritesNothing) {
     expect_error_and(gather(y, 0, there), picked, "gather");
     expect_error_and(sum(one_hot(there, size), {.dim = 0}), bincount(good, size), "one_hot");
   }
+}
+
+// A row outside reads as zeros: as if the tables went on with rows of zeros.
+TEST_F(CudaIndex, SkipGramLeavesOutRowsThatAreOutside) {
+  const Tensor input = sin(numbers({3, 40}, kCpu)), output = cos(numbers({4, 40}, kCpu));
+  const auto step = [](Device device, const Tensor& v, const Tensor& u) {
+    const Tensor centers = indices({0, 5, 1}, device), contexts = indices({0, 1, 6}, device),
+                 drawn = reshape(indices({1, 2, 2, 3, 3, 7}, device), {3, 2});
+    const NoGrad guard;
+    return skip_gram_step_(v, u, centers, contexts, drawn, 0.1);
+  };
+  const Tensor v = input.to(kCuda), u = output.to(kCuda), longer = pad(input, {0, 0, 0, 5}),
+               longer_u = pad(output, {0, 0, 0, 5});
+  step(kCuda, v, u);
+  step(kCpu, longer, longer_u);
+  EXPECT_THROW(cuda::synchronize(), IndexError);
+  EXPECT_TRUE(allclose(v.to(kCpu), slice(longer, 0, 0, 3), {.rtol = 1e-5, .atol = 1e-6}));
+  EXPECT_TRUE(allclose(u.to(kCpu), slice(longer_u, 0, 0, 4), {.rtol = 1e-5, .atol = 1e-6}));
+  EXPECT_FALSE(allclose(u.to(kCpu), output, {.rtol = 1e-5, .atol = 1e-6}));
 }
 
 TEST_F(CudaIndex, ABadClassCountsAsIgnored) {

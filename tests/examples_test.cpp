@@ -313,6 +313,43 @@ TEST_F(Examples, CharRnn) {
   EXPECT_CONTAINS(known.out, "a tenrec has many small teeth; a tenrec ");
 }
 
+TEST_F(Examples, Word2vec) {
+  for (const char* model : {"skip-gram", "glove"}) {
+    SCOPED_TRACE(model);
+    const auto with = [&](Arguments more) {
+      more.insert(more.end(), {"--model", model, "--dim", "16", "--epochs", "2", "--batch-size", "200"});
+      if (std::string(model) == "skip-gram") more.resize(more.size() - 2);
+      return more;
+    };
+    const Outcome outcome = succeed(folder_, "word2vec", with({}));
+    const json report = outcome.result();
+    expect_run(report, "word2vec", "subjects", "spearman");
+    EXPECT_EQ(report.value("model", ""), model);
+    EXPECT_GT(report.value("spearman", 0.0), 0.8);  // 0.87 is what a perfect order with ties has
+    const double first = std::stod(outcome.out.substr(outcome.out.find("loss ") + 5));
+    EXPECT_LT(report.value("train_loss", 9.0), first);
+    succeed(folder_, "word2vec", with({"--quiet", "--steps", "50", "--save", "half", "--threads", "1"}));
+    EXPECT_EQ(succeed(folder_, "word2vec", with({"--resume", "half", "--threads", "3"})).sha(), outcome.sha());
+  }
+  // Judged pairs are found beside the text.
+  std::string text;
+  for (int i = 0; i < 300; ++i) text += i % 2 ? "Sun and moon and stars. " : "bread with butter with jam ";
+  std::filesystem::create_directories(folder_ / "wordvec");
+  spit(folder_ / "dickens.txt", Bytes(text.begin(), text.end()));
+  const std::string pairs = folder_ / "wordvec/EN-WS-353-ALL.txt";
+  spit(pairs, "sun\tmoon\t9\nMoon\tstars\t9\nbread\tjam\t8.5\nsun\tbread\t1\nstars\tjam\t0.5\nsun\tunknown\t5\n");
+  const json judged =
+      succeed(folder_, "word2vec", {"--data", folder_.path(), "--epochs", "60", "--sample", "0"}).result();
+  EXPECT_EQ(judged.value("data", ""), "dickens.txt");
+  EXPECT_GT(judged.value("wordsim353", 0.0), 0.7);
+  spit(pairs, "sun\tmoon\t9\nsun moon\n");
+  expect_one_line_error(folder_, "word2vec", {"--data", folder_.path()}, {pairs, "line 2"});
+  spit(folder_ / "short.txt", "one word");
+  expect_one_line_error(folder_, "word2vec", {"--data", folder_ / "short.txt"}, {"0 words that occur 5 times"});
+  expect_one_line_error(folder_, "word2vec", {"--data", folder_ / "wordvec"}, {"dickens.txt", "--data"});
+  expect_one_line_error(folder_, "word2vec", {"--model", "glove", "--negative", "3"}, {"--negative", "means nothing"});
+}
+
 TEST_F(Examples, Forecast) {
   const json report = succeed(folder_, "forecast", {"--steps", "150", "--picture", "series.png"}).result();
   expect_run(report, "forecast", "procedural", "rmse");

@@ -37,8 +37,8 @@ Checked check(const char* name, const Tensor& input, const Tensor& output, const
   const Tensor row = detail::as_index(name, centers);
   const Tensor targets =
       contiguous(cat({unsqueeze(detail::as_index(name, contexts), 1), detail::as_index(name, negatives)}, 1));
-  detail::check_index(name, row, 0, input.size(0), 0);
-  detail::check_index(name, targets, 0, output.size(0), 0);
+  detail::check_index(name, row, detail::into_dim(0, input.size(0)));
+  detail::check_index(name, targets, detail::into_dim(0, output.size(0)));
   return {row, targets};
 }
 

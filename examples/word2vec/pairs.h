@@ -1,35 +1,12 @@
-// What word2vec learns from: a text as ids of frequent words, and pairs of neighbours drawn from it.
+// What skip-gram learns from: pairs of neighbours drawn from a text, and words drawn at random.
 #pragma once
 
-#include <string>
 #include <utility>
 #include <vector>
 
-#include "tenrec/tenrec.h"
+#include "word2vec/words.h"
 
 namespace examples {
-
-struct Words {
-  std::vector<std::string> names;  // the most frequent first
-  std::vector<int64_t> counts;
-  std::vector<int64_t> text;  // ids; rare words are left out
-};
-
-// Runs of ASCII letters in lower case, those that occur at least min_count times.
-Words read_words(const std::string& text, int64_t min_count);
-// A text whose words have 16 subjects: words of one subject stand together. No download.
-std::string subjects_text(int64_t sentences);
-
-// Word pairs with a judgement of how alike they are.
-struct Judged {
-  std::string a, b;
-  double score;
-};
-std::vector<Judged> read_judged(const std::string& path);
-// The same for subjects_text: 1 within a subject, 0 between two.
-std::vector<Judged> subjects_judged();
-// Spearman's rank correlation of cosine and judgement, over the pairs whose words are both known.
-double rank_correlation(const tenrec::Tensor& vectors, const Words& words, const std::vector<Judged>& judged);
 
 struct PairOptions {
   int64_t window = 5, negatives = 5;
@@ -44,7 +21,7 @@ class PairSource {
   PairSource(const Words& words, PairOptions options);
   int64_t pieces() const { return (int64_t(words_.text.size()) + kPiece - 1) / kPiece; }
   struct Batch {
-    tenrec::Tensor centers, contexts, negatives;
+    tenrec::Tensor centers, contexts, negatives;  // on the default device
     int64_t words = 0;
   };
   // No pairs (undefined tensors) if a piece has no two words left.

@@ -8,6 +8,8 @@ namespace {
 
 using Arrays = std::span<const Array>;
 
+constexpr int64_t kBenchPairs = 4096, kBenchDrawn = 5;
+
 Tensor longs(std::initializer_list<NestedList> values) { return tensor(values, {.dtype = i64}); }
 
 // The loss of the definition; the inputs are tables, centers, contexts and negatives.
@@ -50,16 +52,30 @@ void add_skip_gram_cases(const Add& add) {
        .reference = reference,
        .dtypes = {f64, f32},
        .also_covers = inside,
-       .bad = {
-           bad(zeros({3}), table, one, one, two, name + "the tables must be [words, d] with one d, got [3] and [3, 2]"),
-           bad(zeros({3, 4}), table, one, one, two, name + "the tables must be [words, d] with one d"),
-           bad(table, table.to(f64), one, one, two, name + "the tables must both be f32 or f64, got f32 and f64"),
-           bad(table, table, longs({0, 1}), one, two, name + "expected centers [B], contexts [B] and negatives [B, K]"),
-           bad(table, table, one, one, one, name + "expected centers [B], contexts [B] and negatives [B, K]"),
-           bad(table, table, longs({3}), one, two, name + "index 3 (element 0 of the indices) is out of range"),
-           bad(table, table, one, longs({-1}), two, name + "index -1"),
-           bad(table, table, one, one, longs({{0, 7}}), name + "index 7"),
-           bad(table, table, zeros({1}), one, two, name + "an index tensor must be i64 or i32, got f32")}});
+       .bad = {bad(zeros({3}), table, one, one, two,
+                   name + "the tables must be [words, d] with one d, got [3] and [3, 2]"),
+               bad(zeros({3, 4}), table, one, one, two, name + "the tables must be [words, d] with one d"),
+               bad(table, table.to(f64), one, one, two, name + "the tables must both be f32 or f64, got f32 and f64"),
+               bad(table, table, longs({0, 1}), one, two,
+                   name + "expected centers [B], contexts [B] and negatives [B, K]"),
+               bad(table, table, one, one, one, name + "expected centers [B], contexts [B] and negatives [B, K]"),
+               bad(table, table, longs({3}), one, two, name + "index 3 (element 0 of the indices) is out of range"),
+               bad(table, table, one, longs({-1}), two, name + "index -1"),
+               bad(table, table, one, one, longs({{0, 7}}), name + "index 7"),
+               bad(table, table, zeros({1}), one, two, name + "an index tensor must be i64 or i32, got f32")},
+       .bench = {.shapes = {{1000, 64}, {20000, 100}},
+                 .inputs =
+                     [](const Shape& s) {
+                       const auto words = [&](const Shape& shape) {
+                         return Input{.shape = shape, .low = 0, .high = double(s[0] - 1), .kind = Input::integer};
+                       };
+                       return std::vector<Input>{{.shape = s},
+                                                 {.shape = s},
+                                                 words({kBenchPairs}),
+                                                 words({kBenchPairs}),
+                                                 words({kBenchPairs, kBenchDrawn})};
+                     },
+                 .flops = [](const Shape& s) { return 2.0 * double(kBenchPairs * (1 + kBenchDrawn) * s[1]); }}});
   add({.op = "skip_gram_loss",
        .variant = "long rows, nothing drawn",
        .inputs = {{.shape = {3, 37}, .low = -0.5, .high = 0.5},
