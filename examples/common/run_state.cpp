@@ -1,5 +1,7 @@
 #include "common/run_state.h"
 
+#include <cstdio>
+
 namespace examples {
 
 using namespace tenrec;
@@ -43,6 +45,13 @@ void save_run(const std::string& path, const Run& run, const Progress& progress)
   file.tensors.push_back(
       {"progress.losses", from_vector(std::vector<double>{progress.loss_sum, progress.last_loss}, {2})});
   save_safetensors(path, file, {.keep_previous = true});
+}
+
+void finish_run(const Flags& flags, const Run& run, const Progress& progress) {
+  if (!flags.save.empty()) save_run(flags.save, run, progress);
+  if (!interrupted() || flags.quiet) return;
+  const std::string saved = concat("interrupted; the run is saved in ", flags.save, ", go on with --resume");
+  std::printf("%s\n", flags.save.empty() ? "interrupted; give --save FILE to keep the state of a run" : saved.c_str());
 }
 
 Progress load_run(const std::string& path, const Run& run) {

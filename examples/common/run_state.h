@@ -25,6 +25,8 @@ struct Run {
 };
 
 void save_run(const std::string& path, const Run& run, const Progress& progress);
+// At the end of a training loop: saves if --save asks for it, and says what became of a run that a signal cut short.
+void finish_run(const Flags& flags, const Run& run, const Progress& progress);
 // IOError or ValueError if the file is not the state of such a run; what was loaded before the error stays loaded.
 Progress load_run(const std::string& path, const Run& run);
 

@@ -103,11 +103,7 @@ class Training {
   // Saves if asked, and what the report says of the training.
   nlohmann::ordered_json end() const {
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
-    if (!flags_.save.empty()) save_run(flags_.save, run_, progress_);
-    if (interrupted() && !flags_.quiet)
-      std::printf("%s\n", flags_.save.empty()
-                              ? "interrupted; give --save FILE to keep the state of a run"
-                              : ("interrupted; the run is saved in " + flags_.save + ", go on with --resume").c_str());
+    finish_run(flags_, run_, progress_);
     nlohmann::ordered_json results = {
         {"epochs", epochs},
         {"steps", progress_.step},
