@@ -27,28 +27,29 @@ struct Affine {
 template <class T>
 void layer_rows(const T* x, T* y, int64_t n, int64_t rows, const Affine<T>& affine, double eps, T* mean, T* rstd) {
   using P = TreePack<T>;
+  T center[kRowsAtOnce];
   for (int64_t r = 0; r < rows; ++r) {
     const T* from = x + r * n;
-    mean[r] = T(tree_sum<T>(n, [=](int64_t i, int64_t) { return from + i; }) / Wide<T>(n));
+    center[r] = mean ? T(tree_sum<T>(n, [=](int64_t i, int64_t) { return from + i; }) / Wide<T>(n)) : T(0);
+    if (mean) mean[r] = center[r];
   }
   double squares[kRowsAtOnce];
   for (int64_t r = 0; r < rows; ++r) {
-    const P center(mean[r]);
+    const P shift(center[r]);
     squares[r] = sum_row<T>(
-        n, [=](P v) { return (v - center) * (v - center); }, x + r * n);
+        n, [=](P v) { return (v - shift) * (v - shift); }, x + r * n);
   }
   for (int64_t r = 0; r < rows; ++r) rstd[r] = T(1 / std::sqrt(squares[r] / double(n) + eps));
   for (int64_t r = 0; r < rows; ++r) {
-    const P center(mean[r]), by(rstd[r]);
+    const P shift(center[r]), by(rstd[r]);
     map_row(
-        n, y + r * n, [=](P v, P w, P b) { return fma((v - center) * by, w, b); }, x + r * n, affine.scale,
-        affine.bias);
+        n, y + r * n, [=](P v, P w, P b) { return fma((v - shift) * by, w, b); }, x + r * n, affine.scale, affine.bias);
   }
 }
 
 }  // namespace
 
-void layer_norm(Cpu, const View& x, const View* weight, const View* bias, double eps, const View& y, const View& mean,
+void layer_norm(Cpu, const View& x, const View* weight, const View* bias, double eps, const View& y, const View* mean,
                 const View& rstd) {
   visit_real(x.dtype, [&](auto zero) {
     using T = decltype(zero);
@@ -56,7 +57,7 @@ void layer_norm(Cpu, const View& x, const View* weight, const View* bias, double
     Scratch scratch;
     const Affine<T> affine(scratch, s.n, pointer<T>(weight), pointer<T>(bias));
     for_rows<T, 2>(s, {x, y}, 1, [&](const std::array<T*, 2>& rows, int64_t r, int64_t count) {
-      layer_rows(rows[0], rows[1], s.n, count, affine, eps, mean.as<T>() + r, rstd.as<T>() + r);
+      layer_rows(rows[0], rows[1], s.n, count, affine, eps, mean ? mean->as<T>() + r : nullptr, rstd.as<T>() + r);
     });
   });
 }
@@ -64,7 +65,7 @@ void layer_norm(Cpu, const View& x, const View* weight, const View* bias, double
 namespace {
 
 // Backward: dx = rstd (g - mean(g) - xhat mean(g xhat)) with g = dy weight, dweight = sum of dy xhat, dbias = sum of
-// dy.
+// dy. Without a mean, rows were not centred: mean(g) does not come into it.
 template <class T>
 class LayerGrad {
   using P = TreePack<T>;
@@ -152,7 +153,7 @@ class LayerGrad {
       for_packs(std::min(kLeaf, n - c), [&](int64_t i, auto load, auto) {
         const P w = weight_ ? load(weight_ + c + i) : P(T(1));
         for (int r = 0; r < kGroup; ++r) {
-          const P g = load(d + r * n + c + i) * w, u = load(v + r * n + c + i) - P(mean_[first + r]);
+          const P g = load(d + r * n + c + i) * w, u = load(v + r * n + c + i) - P(mean_ ? mean_[first + r] : T(0));
           plain[r] += g;
           moment[r] += g * u;
         }
@@ -164,7 +165,7 @@ class LayerGrad {
       }
     }
     for (int r = 0; r < kGroup; ++r) {
-      average[r] = T(sums[r][0] / double(n));
+      average[r] = mean_ ? T(sums[r][0] / double(n)) : T(0);
       pull[r] = T(sums[r][1] * double(rstd_[first + r]) / double(n));
     }
   }
@@ -179,7 +180,8 @@ class LayerGrad {
       P s0 = load(plain + i), s1 = load(moment + i);
       for (int r = 0; r < kGroup; ++r) {
         const int64_t at = r * n + c + i;
-        const P scale(rstd_[first + r]), g = load(d + at), u = (load(v + at) - P(mean_[first + r])) * scale;
+        const P scale(rstd_[first + r]), g = load(d + at),
+                                         u = (load(v + at) - P(mean_ ? mean_[first + r] : T(0))) * scale;
         s0 += g;
         s1 += g * u;
         if (to) store(to + at, ((g * w - P(average[r])) - u * P(pull[r])) * scale);
@@ -192,13 +194,13 @@ class LayerGrad {
 
 }  // namespace
 
-void layer_norm_grad(Cpu, const View& x, const View& dy, const View& mean, const View& rstd, const View* weight,
+void layer_norm_grad(Cpu, const View& x, const View& dy, const View* mean, const View& rstd, const View* weight,
                      const View* dx, const View* dweight, const View* dbias) {
   visit_real(x.dtype, [&](auto zero) {
     using T = decltype(zero);
     const int64_t rows = x.size(0), n = x.size(1);
     const bool parameters = dweight || dbias;
-    const LayerGrad<T> work(x, dy, mean.as<T>(), rstd.as<T>(), pointer<T>(weight), dx, parameters);
+    const LayerGrad<T> work(x, dy, pointer<T>(mean), rstd.as<T>(), pointer<T>(weight), dx, parameters);
     // At most 64 chunks, each with its sums, which are added in order.
     const int64_t grain = std::max(LayerGrad<T>::rows_together(n), ceil_div(rows, 64));
     const int64_t chunks = std::max<int64_t>(1, ceil_div(rows, grain));

@@ -1,4 +1,4 @@
-// Layer normalisation of rows, forward and backward.
+// Layer and root-mean-square normalisation of rows, forward and backward: without a mean rows are not centred.
 //
 // Floor: forward each element is read once and written once: a row's mean and variance come from one pass. Backward x
 // and dy are read once for dx, and once more for the gradients of weight and bias, which are sums over the rows: a
@@ -35,9 +35,10 @@ __global__ void __launch_bounds__(kMostThreads)
       moments.add_batch(row, b, v);
     }
     moments.join(team, double(s.n));
-    const C center = C(moments.mean), by = C(1 / std::sqrt(moments.squares / double(s.n) + eps));
+    const double squares = moments.squares + (mean ? 0 : double(s.n) * moments.mean * moments.mean);
+    const C center = mean ? C(moments.mean) : C(0), by = C(1 / std::sqrt(squares / double(s.n) + eps));
     if (r < s.rows && team.rank == 0) {
-      mean[r] = center;
+      if (mean) mean[r] = center;
       rstd[r] = by;
     }
     for (int64_t b = row.batches - 1; b >= 0; --b) {
@@ -64,7 +65,7 @@ __global__ void __launch_bounds__(kMostThreads)
   using R = Row<Team, T>;
   for_teams<Team>(s.rows, width, [&](const Team& team, int64_t r) {
     const R row = row_at(team, s, x, r);
-    const C center = r < s.rows ? mean[r] : C(0), by = r < s.rows ? rstd[r] : C(0);
+    const C center = mean && r < s.rows ? mean[r] : C(0), by = r < s.rows ? rstd[r] : C(0);
     typename R::Values u, g;  // x - mean, and g
     const auto load = [&](int64_t b) {
       row.load(x + row.start, b, center, u);
@@ -85,7 +86,8 @@ __global__ void __launch_bounds__(kMostThreads)
       plain += sum_of(g, u, [](C d, C) { return d; });
       moment += sum_of(g, u, [](C d, C e) { return d * e; });
     }
-    const C average = C(team.reduce(plain, 0.0, Add()) / double(s.n));
+    const double along = team.reduce(plain, 0.0, Add());
+    const C average = mean ? C(along / double(s.n)) : C(0);
     const C pull = C(team.reduce(moment, 0.0, Add()) * double(by) / double(s.n));
     for (int64_t b = row.batches - 1; b >= 0; --b) {
       if (b != row.batches - 1) load(b);
@@ -112,7 +114,7 @@ struct ParameterSum {
       row.load(dy + row.start, b, C(0), d);
       TENREC_UNROLL
       for (int k = 0; k < R::kPacks; ++k) {
-        load_run(mean + first, 1, row.place(b, k), row.n, C(0), m[k]);
+        get(mean ? mean + first : nullptr, C(0), row.place(b, k), row.n, m[k]);
         load_run(rstd + first, 1, row.place(b, k), row.n, C(0), r[k]);
       }
       map(v, m, [](C e, C center) { return e - center; });
@@ -138,7 +140,7 @@ namespace tenrec::kernels {
 
 using namespace cuda;
 
-void layer_norm(Cuda, const View& x, const View* weight, const View* bias, double eps, const View& y, const View& mean,
+void layer_norm(Cuda, const View& x, const View* weight, const View* bias, double eps, const View& y, const View* mean,
                 const View& rstd) {
   if (x.numel == 0) return;
   const RowShape s = row_shape(x, 1);
@@ -148,13 +150,14 @@ void layer_norm(Cuda, const View& x, const View* weight, const View* bias, doubl
     choose_row_teams<T>(s.rows, s.n, [&](auto tag, const Teams& t) {
       using Team = typename decltype(tag)::type;
       TENREC_LAUNCH((layer_norm_rows<Team, T>), t.grid, t.threads, 0, stream(), s, t.width, x.as<T>(),
-                    data_or_null<C>(weight), data_or_null<C>(bias), eps, y.as<T>(), mean.as<C>(), rstd.as<C>());
+                    data_or_null<C>(weight), data_or_null<C>(bias), eps, y.as<T>(), data_or_null<C>(mean),
+                    rstd.as<C>());
     });
   });
   TENREC_LAUNCH_CHECK();
 }
 
-void layer_norm_grad(Cuda, const View& x, const View& dy, const View& mean, const View& rstd, const View* weight,
+void layer_norm_grad(Cuda, const View& x, const View& dy, const View* mean, const View& rstd, const View* weight,
                      const View* dx, const View* dweight, const View* dbias) {
   const RowShape s = row_shape(x, 1);
   if (s.n == 0) return;
@@ -165,14 +168,14 @@ void layer_norm_grad(Cuda, const View& x, const View& dy, const View& mean, cons
       choose_row_teams<T>(s.rows, s.n, [&](auto tag, const Teams& t) {
         using Team = typename decltype(tag)::type;
         TENREC_LAUNCH((layer_grad_rows<Team, T>), t.grid, t.threads, 0, stream(), s, t.width, x.as<T>(), dy.as<T>(),
-                      mean.as<C>(), rstd.as<C>(), data_or_null<C>(weight), dx->as<T>());
+                      data_or_null<C>(mean), rstd.as<C>(), data_or_null<C>(weight), dx->as<T>());
       });
     if (!dweight && !dbias) return;
     using Sum = ParameterSum<T>;
     const ColumnPieces p(s.rows, s.n);
     const Buffer<double> buffer(p.pieces * p.columns * TwoSums::kParts);
     TENREC_LAUNCH((sum_column_pieces<T, Sum>), p.teams.grid, p.teams.threads, 0, stream(), p,
-                  Sum{x.as<T>(), dy.as<T>(), mean.as<C>(), rstd.as<C>(), s.n}, buffer.data());
+                  Sum{x.as<T>(), dy.as<T>(), data_or_null<C>(mean), rstd.as<C>(), s.n}, buffer.data());
     const Partials parts{buffer.data(), p.pieces, s.n, 1};
     const Teams ends = parts.teams();
     TENREC_LAUNCH(end_parameters<C>, ends.grid, ends.threads, 0, stream(), parts, ends.width, data_or_null<C>(dweight),

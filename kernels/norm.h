@@ -1,4 +1,4 @@
-// Batch and layer normalisation, forward and backward.
+// Batch, layer and root-mean-square normalisation, forward and backward.
 //
 // Tensors of data are contiguous; f32, bf16 and f16 are computed in f32 and rounded once. Statistics and parameters
 // have the accumulator's type: f64 for f64 data, else f32. Means come first and squared deviations from them after,
@@ -26,14 +26,15 @@ void batch_norm_grad(Cpu, const View& x, const View& dy, const View& mean, const
 void batch_norm_grad(Cuda, const View& x, const View& dy, const View& mean, const View& rstd, const View* weight,
                      bool fixed, const View* dx, const View* dweight, const View* dbias);
 
-// Data seen as [rows, n]; mean and rstd have one element per row, weight and bias n.
-void layer_norm(Cpu, const View& x, const View* weight, const View* bias, double eps, const View& y, const View& mean,
+// Data seen as [rows, n]; mean and rstd have one element per row, weight and bias n. Without a mean rows are not
+// centred: rstd is then 1 / sqrt(mean(x^2) + eps).
+void layer_norm(Cpu, const View& x, const View* weight, const View* bias, double eps, const View& y, const View* mean,
                 const View& rstd);
-void layer_norm(Cuda, const View& x, const View* weight, const View* bias, double eps, const View& y, const View& mean,
+void layer_norm(Cuda, const View& x, const View* weight, const View* bias, double eps, const View& y, const View* mean,
                 const View& rstd);
-void layer_norm_grad(Cpu, const View& x, const View& dy, const View& mean, const View& rstd, const View* weight,
+void layer_norm_grad(Cpu, const View& x, const View& dy, const View* mean, const View& rstd, const View* weight,
                      const View* dx, const View* dweight, const View* dbias);
-void layer_norm_grad(Cuda, const View& x, const View& dy, const View& mean, const View& rstd, const View* weight,
+void layer_norm_grad(Cuda, const View& x, const View& dy, const View* mean, const View& rstd, const View* weight,
                      const View* dx, const View* dweight, const View* dbias);
 
 }  // namespace tenrec::kernels

@@ -51,6 +51,15 @@ struct Parameter {
   const View* view() const { return seen ? &*seen : nullptr; }
 };
 
+// A view of a tensor that may be undefined, taken within a dispatch.
+struct Given {
+  std::optional<View> seen;
+  explicit Given(const Tensor& t) {
+    if (t.defined()) seen = tenrec::view(t);
+  }
+  const View* view() const { return seen ? &*seen : nullptr; }
+};
+
 void check_parameter(const char* op, const char* what, const Tensor& t, const Shape& shape, const Tensor& x) {
   if (!t.defined()) return;
   if (t.shape() != shape) fail<ShapeError>(op, ": ", what, " needs shape ", shape, ", got ", t.shape());
@@ -187,20 +196,22 @@ Tensor batch_norm(const Tensor& x, const Tensor& running_mean, const Tensor& run
                  [norm](std::span<const Tensor> xs) { return norm.composed(xs); }));
 }
 
-// --- layer norm -----------------------------------------------------------------------------------------------------
+// --- layer norm and RMS norm
+// -----------------------------------------------------------------------------------------------------
 
 namespace {
 
 struct LayerNorm {
+  const char* op;
   double eps;
   Shape seen;         // [rows, n]
   Shape along;        // normalized_shape
-  Tensor mean, rstd;  // [rows]
+  Tensor mean, rstd;  // [rows]; no mean: rows are not centred
   int weight, bias;
 
   Grads gradient(const Saved& s, const Tensor& dy, Needs needs) const {
     const Tensor x = contiguous_data(s.input()), d = contiguous_data(dy);
-    const DType wide = mean.dtype();
+    const DType wide = rstd.dtype();
     const Parameter w(weight > 0 ? s.input(weight) : Tensor(), wide);
     Tensor dx, dw, db;
     std::optional<View> dx_view, dw_view, db_view;
@@ -208,28 +219,27 @@ struct LayerNorm {
     if (weight > 0 && needs[size_t(weight)]) dw_view = view(dw = empty_of(along, wide, x.device()));
     if (bias > 0 && needs[size_t(bias)]) db_view = view(db = empty_of(along, wide, x.device()));
     const auto given = [](const std::optional<View>& v) { return v ? &*v : nullptr; };
-    dispatch("layer_norm", x.device(), [&](auto device) {
-      kernels::layer_norm_grad(device, ReshapedView(x, seen).view(), ReshapedView(d, seen).view(), view(mean),
+    dispatch(op, x.device(), [&](auto device) {
+      const Given means(mean);
+      kernels::layer_norm_grad(device, ReshapedView(x, seen).view(), ReshapedView(d, seen).view(), means.view(),
                                view(rstd), w.view(), given(dx_view), given(dw_view), given(db_view));
     });
     return in_order(dx, dw, db, weight, bias);
   }
 
   Tensor composed(std::span<const Tensor> inputs) const {
-    const Tensor x = inputs[0].to(mean.dtype());
+    const Tensor x = inputs[0].to(rstd.dtype());
     Dims dims = Dims(Shape{});
     for (int64_t d = x.ndim() - along.ndim(); d < x.ndim(); ++d) dims.dims.push_back(d);
-    const Tensor centered = x - tenrec::mean(x, {.dim = dims, .keepdim = true});
+    const Tensor centered = !mean.defined() ? x : x - tenrec::mean(x, {.dim = dims, .keepdim = true});
     const Tensor var = tenrec::mean(square(centered), {.dim = dims, .keepdim = true});
     return affine(centered * rsqrt(var + eps), inputs, weight, bias, along, inputs[0].dtype());
   }
 };
 
-}  // namespace
-
-Tensor layer_norm(const Tensor& x, const Shape& normalized_shape, const Tensor& weight, const Tensor& bias,
-                  double eps) {
-  const char* op = "layer_norm";
+// Both, recorded under the name of the one it is.
+Tensor normalize_rows(const char* op, bool centred, const Tensor& x, const Shape& normalized_shape,
+                      const Tensor& weight, const Tensor& bias, double eps) {
   detail::check_floating(op, x);
   const int64_t lead = x.ndim() - normalized_shape.ndim();
   bool fits = lead >= 0 && normalized_shape.ndim() > 0;
@@ -240,10 +250,11 @@ Tensor layer_norm(const Tensor& x, const Shape& normalized_shape, const Tensor& 
   const Inputs inputs(x, weight, bias);
   const int64_t n = checked_numel(normalized_shape), rows = n ? x.numel() / n : 0;
   const DType wide = accumulator(x.dtype());
-  LayerNorm norm{eps,
+  LayerNorm norm{op,
+                 eps,
                  {rows, n},
                  normalized_shape,
-                 empty_of({rows}, wide, x.device()),
+                 centred ? empty_of({rows}, wide, x.device()) : Tensor(),
                  empty_of({rows}, wide, x.device()),
                  inputs.weight,
                  inputs.bias};
@@ -251,13 +262,25 @@ Tensor layer_norm(const Tensor& x, const Shape& normalized_shape, const Tensor& 
   Tensor y = empty_of(x.shape(), x.dtype(), x.device());
   const Parameter w(weight, wide), b(bias, wide);
   dispatch(op, x.device(), [&](auto device) {
+    const Given means(norm.mean);
     kernels::layer_norm(device, ReshapedView(from, norm.seen).view(), w.view(), b.view(), eps,
-                        ReshapedView(y, norm.seen).view(), view(norm.mean), view(norm.rstd));
+                        ReshapedView(y, norm.seen).view(), means.view(), view(norm.rstd));
   });
   return record(
       op, std::span<const TensorRef>(inputs.list), std::move(y), save_inputs,
       fused_rule([norm](const Saved& s, const Cotangents& dys, Needs needs) { return norm.gradient(s, dys[0], needs); },
                  [norm](std::span<const Tensor> xs) { return norm.composed(xs); }));
+}
+
+}  // namespace
+
+Tensor layer_norm(const Tensor& x, const Shape& normalized_shape, const Tensor& weight, const Tensor& bias,
+                  double eps) {
+  return normalize_rows("layer_norm", true, x, normalized_shape, weight, bias, eps);
+}
+
+Tensor rms_norm(const Tensor& x, const Shape& normalized_shape, const Tensor& weight, double eps) {
+  return normalize_rows("rms_norm", false, x, normalized_shape, weight, Tensor(), eps);
 }
 
 }  // namespace tenrec

@@ -28,4 +28,8 @@ Tensor batch_norm(const Tensor& x, const Tensor& running_mean, const Tensor& run
 Tensor layer_norm(const Tensor& x, const Shape& normalized_shape, const Tensor& weight = {}, const Tensor& bias = {},
                   double eps = 1e-5);
 
+// x / sqrt(mean(x^2) + eps) * weight over the same rows, without a mean or a bias. B. Zhang and R. Sennrich, "Root mean
+// square layer normalization" (2019).
+Tensor rms_norm(const Tensor& x, const Shape& normalized_shape, const Tensor& weight = {}, double eps = 1e-5);
+
 }  // namespace tenrec

@@ -167,6 +167,56 @@ OpCase layer_norm_row(const char* variant, const Shape& shape, int64_t dims, boo
   return c;
 }
 
+OpCase rms_norm_row(const char* variant, const Shape& shape, int64_t dims, bool weight) {
+  Shape along;
+  for (int64_t d = shape.ndim() - dims; d < shape.ndim(); ++d) along.push_back(shape[d]);
+  OpCase c{.op = "rms_norm", .variant = variant, .inputs = {{.shape = shape}}, .f = {}};
+  if (weight) c.inputs.push_back({.shape = along});
+  c.f = [=](std::span<const Tensor> in) {
+    Shape last;  // of any size, for the bench
+    for (int64_t d = in[0].ndim() - dims; d < in[0].ndim(); ++d) last.push_back(in[0].size(d));
+    return std::vector<Tensor>{rms_norm(in[0], last, weight ? in[1] : Tensor(), 1e-3)};
+  };
+  c.reference = [=](std::span<const Array> in) {
+    Array y = in[0];
+    const size_t n = size_t(checked_numel(along));
+    for (size_t r = 0; r < y.values.size(); r += n) {
+      double squares = 0;
+      for (size_t k = 0; k < n; ++k) squares += y.values[r + k] * y.values[r + k];
+      for (size_t k = 0; k < n; ++k) {
+        y.values[r + k] /= std::sqrt(squares / double(n) + 1e-3);
+        if (weight) y.values[r + k] *= in[1].values[k];
+      }
+    }
+    return std::vector<Array>{y};
+  };
+  c.tolerance = {1e-12, 1e-5, 3e-2, 5e-3};
+  return c;
+}
+
+void add_rms_norm(const Add& add) {
+  OpCase first = rms_norm_row("rows", {3, 5}, 1, true);
+  first.bad = {{[] {
+                  rms_norm(ones({2, 3}), {2});
+                },
+                "must be normalized_shape [2]"},
+               {[] {
+                  rms_norm(ones({2, 3}), {3}, ones({2}));
+                },
+                "weight needs shape [3]"}};
+  first.bench.shapes = {{768, 128}, {2048, 1024}};
+  first.bench.inputs = [](const Shape& s) { return std::vector<Input>{{.shape = s}, {.shape = {s[1]}}}; };
+  first.bench.bytes_per_element = 8;
+  first.bench.flops_per_element = 4;
+  add(std::move(first));
+  add(rms_norm_row("no weight", {4, 3}, 1, false));
+  add(rms_norm_row("two dimensions", {2, 2, 3}, 2, true));
+  add(rms_norm_row("a pack and more", {2, 19}, 1, true));
+  OpCase leaves = rms_norm_row("more than a leaf", {3, 700}, 1, true);
+  leaves.order = 0;
+  add(std::move(leaves));
+}
+
 void add_layer_norm(const Add& add) {
   OpCase first = layer_norm_row("rows", {3, 5}, 1, true, true);
   first.bad = {{[] {
@@ -210,6 +260,7 @@ void add_layer_norm(const Add& add) {
 void add_norm_cases(const Add& add) {
   add_batch_norm(add);
   add_layer_norm(add);
+  add_rms_norm(add);
 }
 
 }  // namespace tenrec::testing
