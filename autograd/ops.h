@@ -2,6 +2,7 @@
 #pragma once
 
 #include "tenrec/autograd/ops/activation.h"
+#include "tenrec/autograd/ops/attention.h"
 #include "tenrec/autograd/ops/compare.h"
 #include "tenrec/autograd/ops/conv.h"
 #include "tenrec/autograd/ops/creation.h"

@@ -47,8 +47,26 @@ Results norms(int64_t n) {
   Results out = with_gradients({rows, rand({n}), rand({n})}, [&](const std::vector<Tensor>& in) {
     return Results{layer_norm(in[0], {n}, in[1], in[2])};
   });
+  for (const Tensor& y : with_gradients(
+           {rows, rand({n})}, [&](const std::vector<Tensor>& in) { return Results{rms_norm(in[0], {n}, in[1])}; }))
+    out.push_back(y);
   for (const Tensor& y : with_gradients({channels, rand({2}), rand({2})}, [](const std::vector<Tensor>& in) {
          return Results{batch_norm(in[0], {}, {}, in[1], in[2], {.training = true})};
+       }))
+    out.push_back(y);
+  return out;
+}
+
+Results attention(int64_t n) {
+  const Tensor q = randn({2, 4, n, 3}), k = randn({2, 2, n + 1, 3}), v = randn({2, 2, n + 1, 2});
+  Results out = with_gradients({q, k, v}, [](const std::vector<Tensor>& in) {
+    return Results{scaled_dot_product_attention(in[0], in[1], in[2], {.causal = true})};
+  });
+  const Tensor mask = rand({n, n + 1}) < 0.7;
+  for (const Tensor& y : with_gradients({q, k, v}, [&](const std::vector<Tensor>& in) {
+         Generator generator(3);
+         return Results{scaled_dot_product_attention(in[0], in[1], in[2],
+                                                     {.mask = mask, .dropout = 0.2, .generator = &generator})};
        }))
     out.push_back(y);
   return out;
@@ -164,6 +182,7 @@ std::vector<Family> families() {
          return out;
        }},
       {"losses", losses},
+      {"attention", attention},
       {"norms", [](int64_t n) { return n > 0 ? norms(n) : Results{}; }},
       {"indices", indexed},
       {"sort",

@@ -86,6 +86,7 @@ void add_activation_cases(const Add& add);
 void add_reduce_cases(const Add& add);
 void add_softmax_cases(const Add& add);
 void add_norm_cases(const Add& add);
+void add_attention_cases(const Add& add);
 void add_shape_cases(const Add& add);
 void add_index_cases(const Add& add);
 void add_sort_cases(const Add& add);

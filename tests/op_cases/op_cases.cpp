@@ -16,6 +16,7 @@ const std::vector<OpCase>& op_cases() {
     add_reduce_cases(add);
     add_softmax_cases(add);
     add_norm_cases(add);
+    add_attention_cases(add);
     add_shape_cases(add);
     add_index_cases(add);
     add_sort_cases(add);
