@@ -62,4 +62,79 @@ class LayerNorm : public Module {
   double eps_;
 };
 
+struct RMSNormOptions {
+  double eps = -1;  // below 0: the epsilon of x's dtype, as in PyTorch
+  bool affine = true;
+};
+
+// Zhang and Sennrich, "Root mean square layer normalization", 2019: over the last dimensions, without mean and bias.
+class RMSNorm : public Module {
+ public:
+  explicit RMSNorm(const Shape& shape, const RMSNormOptions& options = {});
+  explicit RMSNorm(int64_t size, const RMSNormOptions& options = {}) : RMSNorm(Shape{size}, options) {}
+  Tensor operator()(const Tensor& x) const;
+  void visit(Visitor& v) override { v("weight", weight); }
+  std::string details() const override { return to_string(shape_); }
+  Tensor weight;
+
+ private:
+  Shape shape_;
+  double eps_;
+};
+
+struct GroupNormOptions {
+  double eps = 1e-5;
+  bool affine = true;
+};
+
+// Wu and He, "Group normalization", 2018. x [n, channels, ...]: each sample's channels in num_groups groups of
+// neighbours, each normalised by its own mean and variance. weight and bias [channels].
+class GroupNorm : public Module {
+ public:
+  GroupNorm(int64_t num_groups, int64_t channels, const GroupNormOptions& options = {});
+  Tensor operator()(const Tensor& x) const;
+  void visit(Visitor& v) override;
+  std::string details() const override { return concat(groups_, " groups, ", channels_); }
+  Tensor weight, bias;
+
+ private:
+  int64_t groups_, channels_;
+  double eps_;
+};
+
+struct InstanceNormOptions {
+  double eps = 1e-5;
+  bool affine = false;
+};
+
+// Ulyanov, Vedaldi and Lempitsky, "Instance normalization", 2016: every channel of every sample by itself. There are no
+// running statistics.
+class InstanceNorm : public Module {
+ public:
+  Tensor operator()(const Tensor& x) const;
+  void visit(Visitor& v) override;
+  std::string details() const override { return concat(channels_); }
+  Tensor weight, bias;
+
+ protected:
+  InstanceNorm(int64_t channels, const InstanceNormOptions& options, int64_t dims);
+
+ private:
+  int64_t channels_;
+  double eps_;
+  int64_t dims_;
+};
+// x [n, c, l] or [c, l].
+class InstanceNorm1d : public InstanceNorm {
+ public:
+  explicit InstanceNorm1d(int64_t channels, const InstanceNormOptions& options = {})
+      : InstanceNorm(channels, options, 3) {}
+};
+// x [n, c, h, w] or [c, h, w].
+class InstanceNorm2d : public InstanceNorm {
+ public:
+  explicit InstanceNorm2d(int64_t channels, const InstanceNormOptions& options = {})
+      : InstanceNorm(channels, options, 4) {}
+};
+
 }  // namespace tenrec
