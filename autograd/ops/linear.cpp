@@ -125,7 +125,9 @@ Grads linear_grads(const Tensor& dy, const Tensor& x, const Tensor& weight, bool
       return grads;
     }
   }
-  if (needs[1]) grads[1] = matrix_product(t(dy), x);
+  // A weight that is the transpose of what is stored gets a gradient that lies as it does.
+  const bool transposed = weight.strides()[0] == 1 && !weight.is_contiguous();
+  if (needs[1]) grads[1] = transposed ? t(matrix_product(t(x), dy)) : matrix_product(t(dy), x);
   if (!bias) return Grads{grads[0], grads[1]};
   if (needs[2]) grads[2] = sum(dy, {.dim = 0});
   return grads;
