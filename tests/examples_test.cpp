@@ -254,6 +254,32 @@ TEST_F(Examples, Overfit) {
   expect_picture(folder_ / "curves.png");
 }
 
+TEST_F(Examples, Gpt) {
+  const Arguments small{"--quiet", "--layers", "2", "--width", "32", "--context", "16"};
+  const auto with = [&](Arguments more, const char* steps = "40") {
+    more.insert(more.end(), {"--steps", steps});
+    more.insert(more.begin(), small.begin(), small.end());
+    return more;
+  };
+  const Outcome first = succeed(folder_, "gpt", with({"--generate", "30", "--prompt", "The "}));
+  const json report = first.result();
+  EXPECT_EQ(report.value("data", ""), "rhymes");
+  EXPECT_EQ(report.value("steps", 0), 40);
+  EXPECT_GT(report.value("tokens_per_second", 0.0), 0);
+  EXPECT_LT(report.value("validation_loss", 9.0), 3.2);  // 3.9 is a guess among all characters
+  EXPECT_CONTAINS(first.out, "The ");
+  EXPECT_EQ(succeed(folder_, "gpt", with({"--generate", "30", "--prompt", "The "})).lines()[0], first.lines()[0]);
+  EXPECT_EQ(succeed(folder_, "gpt", with({"--threads", "3"})).sha(), first.sha());
+  // Cut short and taken up again; dropout draws as it would have.
+  const std::string whole = succeed(folder_, "gpt", with({"--dropout", "0.1"})).sha();
+  succeed(folder_, "gpt", with({"--dropout", "0.1", "--save", "gpt.state"}, "15"));
+  EXPECT_EQ(succeed(folder_, "gpt", with({"--dropout", "0.1", "--resume", "gpt.state"})).sha(), whole);
+  spit(folder_ / "short.txt", "too short");
+  expect_one_line_error(folder_, "gpt", with({"--data", "short.txt"}), {"the text has 9 characters"});
+  expect_one_line_error(folder_, "gpt", with({"--data", "none.txt"}), {"cannot read none.txt"});
+  expect_one_line_error(folder_, "gpt", with({"--generate", "3", "--prompt", "\x01"}), {"is not in the text"});
+}
+
 TEST_F(Examples, MnistOnDigits) {
   for (const char* model : {"mlp", "lenet", "cnn"}) {
     const bool pictured = std::string(model) == "mlp";
