@@ -4,6 +4,7 @@
 // tile of queries (forward, dq) or of keys (dk, dv) and goes over the others, so nothing is added by two blocks and no
 // atomics are needed; the price is that backward makes the scores twice. These kernels multiply on the plain units, not
 // on the tensor cores: they are what any width, stride, mask and dtype falls back to.
+#include "tenrec/core/cuda/step_state.h"
 #include "tenrec/kernels/attention.h"
 #include "tenrec/kernels/cuda/rows.cuh"
 #include "tenrec/kernels/visit.h"
@@ -34,7 +35,7 @@ struct Problem {
   int64_t mask_stride[4];
   uint32_t below;
   double kept;  // what dropout multiplies with; 0: no dropout
-  GeneratorState key;
+  RandomKey key;
 
   __device__ int64_t limit(int64_t i) const {
     if (!causal) return keys;
@@ -56,7 +57,7 @@ struct Problem {
   __device__ C factor(int64_t b, int64_t h, int64_t i, int64_t j) const {
     if (kept == 0) return C(1);
     const auto index = uint64_t(((b * heads + h) * queries + i) * keys + j);
-    return tenrec::detail::philox_word(key, index) < below ? C(0) : C(kept);
+    return tenrec::detail::philox_word(key.get(), index) < below ? C(0) : C(kept);
   }
 };
 
@@ -312,7 +313,6 @@ Problem problem_of(const kernels::Attention& a, const View& q, const View& k, co
   p.scale = a.scale;
   p.causal = a.causal;
   p.offset = a.offset;
-  p.key = a.key;
   if (a.mask) {
     p.mask = a.mask->data;
     p.boolean_mask = a.mask->dtype == boolean;
@@ -321,6 +321,7 @@ Problem problem_of(const kernels::Attention& a, const View& q, const View& k, co
   if (a.dropout > 0) {
     p.below = a.threshold();
     p.kept = 1 / (1 - a.dropout);
+    p.key = random_key(a.key);
   }
   return p;
 }

@@ -14,12 +14,10 @@ void check_last(const char* name, const Tensor& x, int64_t dim) {
 }
 
 // [length, dim / 2]: (first + p) base^(-2 i / dim), in f64, where large positions keep their digits.
-Tensor angles(int64_t length, int64_t dim, int64_t first, double base) {
-  std::vector<double> rates, values;
-  for (int64_t i = 0; i < dim; i += 2) rates.push_back(std::pow(base, -double(i) / double(dim)));
-  for (int64_t p = first; p < first + length; ++p)
-    for (double rate : rates) values.push_back(double(p) * rate);
-  return from_vector(values, {length, int64_t(rates.size())});
+Tensor angles(int64_t length, int64_t dim, int64_t first, double base, Device device) {
+  const TensorOptions here{.dtype = f64, .device = device};
+  const Tensor rates = exp(arange(0, dim, 2, here) * (-std::log(base) / double(dim)));
+  return unsqueeze(arange(first, first + length, here), 1) * rates;
 }
 
 }  // namespace
@@ -27,9 +25,9 @@ Tensor angles(int64_t length, int64_t dim, int64_t first, double base) {
 Tensor sinusoidal_positions(int64_t length, int64_t dim, int64_t first, const TensorOptions& options) {
   if (length < 0 || dim < 1)
     fail<ValueError>("sinusoidal_positions: expected a length and a positive dim, got ", length, " and ", dim);
-  const Tensor a = angles(length, dim, first, 10000);
+  const Tensor a = angles(length, dim, first, 10000, options.device);
   const Tensor pairs = reshape(stack({sin(a), cos(a)}, -1), {length, -1});
-  return contiguous(narrow(pairs, 1, 0, dim)).to(options.dtype).to(options.device);
+  return contiguous(narrow(pairs, 1, 0, dim)).to(options.dtype);
 }
 
 Tensor SinusoidalPositions::operator()(const Tensor& x, int64_t first) const {
@@ -61,8 +59,8 @@ RotaryPositions::RotaryPositions(int64_t dim, const RotaryOptions& options) : di
 Tensor RotaryPositions::operator()(const Tensor& x, int64_t first) const {
   const ModuleScope scope(*this);
   check_last("RotaryPositions", x, dim_);
-  const Tensor a = angles(x.size(-2), dim_, first, options_.base);
-  const Tensor c = cos(a).to(x.dtype()).to(x.device()), s = sin(a).to(x.dtype()).to(x.device());
+  const Tensor a = angles(x.size(-2), dim_, first, options_.base, x.device());
+  const Tensor c = cos(a).to(x.dtype()), s = sin(a).to(x.dtype());
   if (options_.interleaved) {
     const Tensor pairs = unflatten(x, -1, {dim_ / 2, 2});
     const Tensor left = select(pairs, -1, 0), right = select(pairs, -1, 1);

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <limits>
 
+#include "tenrec/autograd/autocast.h"
 #include "tenrec/autograd/backward.h"
 #include "tenrec/autograd/ops/compare.h"
 #include "tenrec/autograd/ops/creation.h"
@@ -221,6 +222,8 @@ bool needs_matrix(const Tensor& q, int64_t out) {
 
 Tensor scaled_dot_product_attention(const Tensor& q, const Tensor& k, const Tensor& v,
                                     const AttentionOptions& options) {
+  if (is_autocast_enabled()) [[unlikely]]
+    return detail::autocast_low(scaled_dot_product_attention, q, k, v, options);
   check_operands(q, k, v);
   const int64_t n = q.ndim();
   Attend attend = make_attend(q, k.shape()[n - 2], options);
@@ -282,6 +285,8 @@ struct Parts {
 }  // namespace
 
 Tensor self_attention(const Tensor& qkv, int64_t heads, const AttentionOptions& options, int64_t key_heads) {
+  if (is_autocast_enabled()) [[unlikely]]
+    return detail::autocast_low(self_attention, qkv, heads, options, key_heads);
   const char* op = "self_attention";
   if (key_heads == 0) key_heads = heads;
   detail::check_floating(op, qkv);
