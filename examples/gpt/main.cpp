@@ -153,7 +153,7 @@ int main(int argc, char** argv) {
   app.add_option("--top-p", prompt.sampling.top_p, "Only the likeliest of this probability")
       ->check(CLI::Range(0.0, 1.0));
   return run_app(app, argc, argv, [&] {
-    refuse_flags(app, {"--epochs", "--download"});
+    refuse_flags(app, {"--epochs", "--download", "--dtype", "--capture"});
     apply(flags);
     const bool real = !flags.data.empty();
     const std::string text = real ? read_text(flags.data) : built_in_text();
