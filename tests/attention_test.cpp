@@ -482,14 +482,15 @@ TEST(Gpt2, EqualsTransformers) {
   EXPECT_LT(largest_difference(logits, g.expected("logits")), 1e-12);
   const int64_t n = tokens.size(1);
   const Tensor loss = cross_entropy(flatten(narrow(logits, 1, 0, n - 1), 0, 1), flatten(narrow(tokens, 1, 1, n - 1)));
-  EXPECT_NEAR(loss.item<double>(), g.expected("loss").item<double>(), 1e-12);
+  // transformers computes the loss, and with it the first gradient, in float32.
+  EXPECT_NEAR(loss.item<double>(), g.expected("loss").item<double>(), 1e-6);
   backward(loss);
   int compared = 0;
   for (const NamedTensor& p : named_parameters(g.model)) {
     const Tensor* expected = g.all.find("expected.grad." + p.name);
     if (!expected) continue;
     ++compared;
-    EXPECT_LT(largest_difference(p.tensor.grad(), *expected), 1e-12) << p.name;
+    EXPECT_LT(largest_difference(p.tensor.grad(), *expected), 1e-7) << p.name;
   }
   EXPECT_EQ(compared, 4);
 }

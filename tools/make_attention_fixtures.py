@@ -135,8 +135,7 @@ for p in model.parameters():
 model.double().eval()
 gpt = {name: p.detach().float().contiguous() for name, p in model.named_parameters()}  # lm_head is tied: not repeated
 tokens = torch.randint(0, 23, (2, 9))
-# Not transformers' own loss, which is in float32.
-loss = F.cross_entropy(model(tokens).logits[:, :-1].flatten(0, 1), tokens[:, 1:].flatten())
+loss = model(tokens, labels=tokens).loss  # transformers casts the logits to float32 for it
 loss.backward()
 gpt["expected.tokens"] = tokens
 gpt["expected.logits"] = model(tokens).logits.detach().contiguous()
