@@ -69,7 +69,7 @@ class Case {
 
 class AgainstPyTorch : public ::testing::TestWithParam<DType> {};
 INSTANTIATE_TEST_SUITE_P(DTypes, AgainstPyTorch, ::testing::Values(f64, f32),
-                         [](const auto& info) { return info.param == f64 ? "f64" : "f32"; });
+                         [](const auto& test) { return test.param == f64 ? "f64" : "f32"; });
 
 TEST_P(AgainstPyTorch, ScaledDotProduct) {
   Case grouped("sdpa_grouped", GetParam()), causal("sdpa_causal", GetParam());
@@ -154,8 +154,7 @@ TEST_P(AgainstPyTorch, RotaryPositions) {
   rotary.check(RotaryPositions(6)(rotary.in("x"), 3));
 }
 
-// --- the op against the matrix of probabilities
-// -----------------------------------------------------------------------
+// --- the op against the matrix of probabilities ----------------------------------------------------------------------
 
 struct Sides {
   Tensor y;
@@ -453,8 +452,7 @@ TEST(Sampling, BeamSearchFindsWhatGreedyMisses) {
   EXPECT_THROW(beam_search(next, {0}, {.beams = 0}), ValueError);
 }
 
-// --- GPT-2 by Hugging Face's names
-// ------------------------------------------------------------------------------------
+// --- GPT-2 by Hugging Face's names -----------------------------------------------------------------------------------
 
 const std::string kGpt2 = std::string(TENREC_SOURCE_DIR) + "/tests/fixtures/gpt2.safetensors";
 

@@ -196,8 +196,7 @@ Tensor batch_norm(const Tensor& x, const Tensor& running_mean, const Tensor& run
                  [norm](std::span<const Tensor> xs) { return norm.composed(xs); }));
 }
 
-// --- layer norm and RMS norm
-// -----------------------------------------------------------------------------------------------------
+// --- layer norm and RMS norm -----------------------------------------------------------------------------------------
 
 namespace {
 
