@@ -2,9 +2,6 @@
 
 #include <array>
 
-#include "tenrec/core/bounded_reader.h"
-#include "tenrec/core/philox.h"
-
 namespace examples {
 
 using namespace tenrec;
@@ -25,7 +22,8 @@ Tensor CharText::encode(const std::string& bytes) const {
   return from_vector(out, {int64_t(out.size())});
 }
 
-CharText make_text(const std::string& name, const std::string& bytes) {
+CharText make_text(const NamedText& from) {
+  const auto& [name, bytes] = from;
   if (bytes.size() < 1000) fail<ValueError>(name, ": a text of ", bytes.size(), " bytes, at least 1000 are needed");
   std::array<bool, 256> seen{};
   for (const char c : bytes) seen[uint8_t(c)] = true;
@@ -37,73 +35,6 @@ CharText make_text(const std::string& name, const std::string& bytes) {
   text.train = slice(all, 0, 0, cut);
   text.validation = slice(all, 0, cut);
   return text;
-}
-
-CharText load_text(const std::string& path) {
-  constexpr int64_t kMostBytes = 1 << 28;
-  constexpr const char* kName = "tinyshakespeare.txt";
-  std::string file = path;
-  if (is_folder(path)) {
-    file = join_path(path, kName);
-    if (!is_file(file)) fail<IOError>(path, ": has no ", kName, "; --data is that folder, or a text file");
-  }
-  const std::vector<uint8_t> bytes = read_file(file, kMostBytes);
-  const size_t slash = file.rfind('/'), start = slash == std::string::npos ? 0 : slash + 1;
-  return make_text(file.substr(start, file.rfind('.') > start ? file.rfind('.') - start : std::string::npos),
-                   std::string(bytes.begin(), bytes.end()));
-}
-
-namespace {
-
-class Grammar {
- public:
-  std::string sentence() {
-    if (draw(5) == 0) {
-      const int a = int(draw(20)), b = int(draw(20));
-      return concat(a, " and ", b, " make ", a + b, ".\n");
-    }
-    const bool many = draw(2);
-    std::string s = noun_phrase(many);
-    s[0] = char(s[0] - 'a' + 'A');
-    const bool object = draw(2);
-    s += concat(" ", pick(object ? kTransitive : kIntransitive), many ? "" : "s");
-    if (object) s += concat(" ", noun_phrase(draw(2)));
-    if (draw(3) == 0) s += concat(" ", pick(kPlaces));
-    return concat(s, ".\n");
-  }
-
- private:
-  static constexpr std::array<const char*, 6> kAdjectives{"small", "old", "quiet", "red", "clever", "hungry"};
-  static constexpr std::array<const char*, 8> kNouns{"tenrec", "farmer", "bird",  "king",
-                                                     "sailor", "cat",    "queen", "dog"};
-  static constexpr std::array<const char*, 6> kTransitive{"see", "follow", "hear", "answer", "remember", "paint"};
-  static constexpr std::array<const char*, 6> kIntransitive{"sleep", "sing", "wait", "dream", "jump", "laugh"};
-  static constexpr std::array<const char*, 4> kPlaces{"in the garden", "behind the house", "by the river",
-                                                      "under the bridge"};
-
-  uint32_t draw(uint32_t n) { return uint32_t(uint64_t(philox_(0, count_++).word[0]) * n >> 32); }
-  template <size_t N>
-  const char* pick(const std::array<const char*, N>& words) {
-    return words[draw(N)];
-  }
-  std::string noun_phrase(bool many) {
-    const char* which = draw(2) ? "the " : many ? "two " : "every ";
-    const bool described = draw(2);
-    const char* adjective = described ? pick(kAdjectives) : "";
-    return concat(which, adjective, described ? " " : "", pick(kNouns), many ? "s" : "");
-  }
-
-  Philox philox_{1};
-  uint64_t count_ = 0;
-};
-
-}  // namespace
-
-CharText grammar_text(int64_t bytes) {
-  Grammar grammar;
-  std::string all;
-  while (int64_t(all.size()) < bytes) all += grammar.sentence();
-  return make_text("grammar", all);
 }
 
 }  // namespace examples
