@@ -397,7 +397,8 @@ TEST(Distributions, BadParametersAreNamed) {
   expect_error<ValueError>("Normal: scale must be positive", [] { Normal(0, full({}, NAN)); });
   expect_error<ValueError>("Normal: loc must be a number", [] { Normal(full({}, NAN), 1); });
   expect_error<ShapeError>("broadcast", [] { Normal(zeros({3}), ones({2})); });
-  expect_error<DTypeError>("Normal: expected parameters of a floating dtype, got i64", [] { Normal(arange(3, {.dtype = i64}), 1); });
+  expect_error<DTypeError>("Normal: expected parameters of a floating dtype, got i64",
+                           [] { Normal(arange(3, {.dtype = i64}), 1); });
   expect_error<ValueError>("Laplace: scale", [] { Laplace(0, -1); });
   expect_error<ValueError>("Uniform: low must be less than high", [] { Uniform(1, 1); });
   expect_error<ValueError>("Exponential: rate", [] { Exponential(0); });

@@ -93,7 +93,7 @@ std::string sample(CharModel& model, const CharText& text, const Settings& s, ui
 }
 
 void run(const Flags& flags, Settings s) {
-  const CharText text = flags.data.empty() ? grammar_text(200'000) : load_text(flags.data);
+  const CharText text = make_text(flags.data.empty() ? grammar_text(200'000) : read_text_file(flags.data));
   s.model.characters = int64_t(text.alphabet.size());
   const int64_t batch = flags.batch_size > 0 ? flags.batch_size : 32;
   const int64_t epochs = flags.epochs > 0 ? flags.epochs : flags.data.empty() ? 4 : 6;

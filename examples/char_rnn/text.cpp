@@ -2,9 +2,6 @@
 
 #include <array>
 
-#include "common/grammar.h"
-#include "tenrec/core/bounded_reader.h"
-
 namespace examples {
 
 using namespace tenrec;
@@ -25,7 +22,8 @@ Tensor CharText::encode(const std::string& bytes) const {
   return from_vector(out, {int64_t(out.size())});
 }
 
-CharText make_text(const std::string& name, const std::string& bytes) {
+CharText make_text(const NamedText& from) {
+  const auto& [name, bytes] = from;
   if (bytes.size() < 1000) fail<ValueError>(name, ": a text of ", bytes.size(), " bytes, at least 1000 are needed");
   std::array<bool, 256> seen{};
   for (const char c : bytes) seen[uint8_t(c)] = true;
@@ -38,21 +36,5 @@ CharText make_text(const std::string& name, const std::string& bytes) {
   text.validation = slice(all, 0, cut);
   return text;
 }
-
-CharText load_text(const std::string& path) {
-  constexpr int64_t kMostBytes = 1 << 28;
-  constexpr const char* kName = "tinyshakespeare.txt";
-  std::string file = path;
-  if (is_folder(path)) {
-    file = join_path(path, kName);
-    if (!is_file(file)) fail<IOError>(path, ": has no ", kName, "; --data is that folder, or a text file");
-  }
-  const std::vector<uint8_t> bytes = read_file(file, kMostBytes);
-  const size_t slash = file.rfind('/'), start = slash == std::string::npos ? 0 : slash + 1;
-  return make_text(file.substr(start, file.rfind('.') > start ? file.rfind('.') - start : std::string::npos),
-                   std::string(bytes.begin(), bytes.end()));
-}
-
-CharText grammar_text(int64_t bytes) { return make_text("grammar", grammar_sentences(bytes)); }
 
 }  // namespace examples

@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "common/text.h"
 #include "tenrec/tenrec.h"
 
 namespace examples {
@@ -16,11 +17,6 @@ struct CharText {
 };
 
 // ValueError for a text of fewer than 1,000 bytes.
-CharText make_text(const std::string& name, const std::string& bytes);
-// A text file, or a folder with tinyshakespeare.txt. IOError if it cannot be read.
-CharText load_text(const std::string& path);
-// About `bytes` bytes of sentences and sums that a small grammar makes: subjects agree with their verbs, sums are
-// right.
-CharText grammar_text(int64_t bytes);
+CharText make_text(const NamedText& from);
 
 }  // namespace examples

@@ -1,30 +1,17 @@
-// A text as characters, each distinct byte a token; and a little text for when none is given.
+// Texts for language models: a file, or sentences that a small grammar makes.
 #pragma once
 
 #include <cstdint>
 #include <string>
-#include <vector>
 
 namespace examples {
 
-// The bytes that occur, in their order; a token is a place among them.
-class Characters {
- public:
-  explicit Characters(const std::string& text);
-  int64_t size() const { return int64_t(bytes_.size()); }
-  // ValueError for a character that the text had not.
-  std::vector<int64_t> encode(const std::string& text) const;
-  std::string decode(const std::vector<int64_t>& tokens) const;
-  const std::string& bytes() const { return bytes_; }
-
- private:
-  std::string bytes_;
-  int64_t token_[256];
+struct NamedText {
+  std::string name, bytes;
 };
-
-// Nursery rhymes, a few times over: enough to see a model learn.
-std::string built_in_text();
-// The file, or the text files of a folder in the order of their names, one after the other. IOError.
-std::string read_text(const std::string& path);
+// A text file, or a folder with tinyshakespeare.txt. IOError if it cannot be read.
+NamedText read_text_file(const std::string& path);
+// About `bytes` bytes of sentences and sums: subjects agree with their verbs, sums are right.
+NamedText grammar_text(int64_t bytes);
 
 }  // namespace examples
