@@ -434,22 +434,19 @@ TEST_F(Examples, Word2vec) {
     EXPECT_EQ(succeed(folder_, "word2vec", with({"--resume", "half", "--threads", "3"})).sha(), outcome.sha());
   }
   // Judged pairs are found beside the text.
-  const auto write = [](const std::string& path, const std::string& text) {
-    spit(path, Bytes(text.begin(), text.end()));
-  };
   std::string text;
   for (int i = 0; i < 600; ++i) text += i / 20 % 2 ? "Sun and moon and stars. " : "bread with butter with jam ";
   std::filesystem::create_directories(folder_ / "wordvec");
-  write(folder_ / "dickens.txt", text);
+  spit_text(folder_ / "dickens.txt", text);
   const std::string pairs = folder_ / "wordvec/EN-WS-353-ALL.txt";
-  write(pairs, "sun\tmoon\t9\nMoon\tstars\t9\nbread\tjam\t8.5\nsun\tbread\t1\nstars\tjam\t0.5\nsun\tunknown\t5\n");
+  spit_text(pairs, "sun\tmoon\t9\nMoon\tstars\t9\nbread\tjam\t8.5\nsun\tbread\t1\nstars\tjam\t0.5\nsun\tunknown\t5\n");
   const json judged =
       succeed(folder_, "word2vec", {"--data", folder_.path(), "--epochs", "20", "--sample", "0"}).result();
   EXPECT_EQ(judged.value("data", ""), "dickens.txt");
   EXPECT_GT(judged.value("wordsim353", 0.0), 0.5);  // the least if no pair of one topic is below one of two
-  write(pairs, "sun\tmoon\t9\nsun moon\n");
+  spit_text(pairs, "sun\tmoon\t9\nsun moon\n");
   expect_one_line_error(folder_, "word2vec", {"--data", folder_.path()}, {pairs, "line 2"});
-  write(folder_ / "short.txt", "one word");
+  spit_text(folder_ / "short.txt", "one word");
   expect_one_line_error(folder_, "word2vec", {"--data", folder_ / "short.txt"}, {"0 words that occur 5 times"});
   expect_one_line_error(folder_, "word2vec", {"--data", folder_ / "wordvec"}, {"dickens.txt", "--data"});
   expect_one_line_error(folder_, "word2vec", {"--model", "glove", "--negative", "3"}, {"--negative", "means nothing"});

@@ -13,8 +13,8 @@ Measure column(const std::string& key, const std::string& title, int64_t index) 
 }
 
 ImageDataset digit_pictures(const Flags& flags, Split split, int64_t count) {
-  return {flags.data.empty() ? make_digits(split, kDigitSeed, 0, count) : read_mnist(flags.data, split),
-          {.mean = {0}, .std = {1}}};
+  return ImageDataset(flags.data.empty() ? make_digits(split, kDigitSeed, 0, count) : read_mnist(flags.data, split),
+                      {.mean = {0}, .std = {1}});
 }
 
 nlohmann::ordered_json train_redrawing(const Redrawing& run, const Flags& flags) {

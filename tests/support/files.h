@@ -12,6 +12,7 @@
 #include <fstream>
 #include <iterator>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace tenrec::testing {
@@ -51,10 +52,7 @@ inline void spit(const std::string& path, const Bytes& bytes) {
   out.write(reinterpret_cast<const char*>(bytes.data()), std::streamsize(bytes.size()));
   ASSERT_TRUE(out.good()) << path;
 }
-template <size_t n>
-void spit(const std::string& path, const char (&text)[n]) {
-  spit(path, Bytes(text, text + n - 1));
-}
+inline void spit_text(const std::string& path, std::string_view text) { spit(path, {text.begin(), text.end()}); }
 
 inline Bytes slurp(const std::string& path) {
   std::ifstream in(path, std::ios::binary);
