@@ -4,7 +4,7 @@
 //
 // Left of the mean by the series of P (DLMF 8.11.4), derived by a term by term; right of it by the continued fraction
 // of 1 - P (DLMF 8.9.2), derived along with its evaluation. Neither cancels. Where a is so large that both would take
-// thousands of terms, the first two terms of Temme's uniform expansion (DLMF 8.12) are good to 1e-9.
+// thousands of terms, the first two terms of Temme's uniform expansion (DLMF 8.12) meet both within 2e-7.
 #pragma once
 
 #include <cmath>
