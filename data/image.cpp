@@ -21,7 +21,7 @@ bool starts_with(const void* data, size_t size, const uint8_t (&start)[N]) {
   return size >= N && std::memcmp(data, start, N) == 0;
 }
 
-uint8_t to_byte(double value) { return value > 0 ? uint8_t(std::min(value, 1.0) * 255 + 0.5) : uint8_t(0); }
+uint8_t to_byte(double value) { return value > 0 ? uint8_t(std::lround(std::min(value, 1.0) * 255)) : uint8_t(0); }
 
 // u8 on the CPU, contiguous.
 Tensor as_bytes(const char* name, const Tensor& images) {

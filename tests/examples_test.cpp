@@ -323,9 +323,9 @@ TEST_F(Examples, MnistOnDigits) {
 }
 
 TEST_F(Examples, Cifar10) {
-  const Outcome outcome = succeed(
-      folder_, "cifar10",
-      {"--train-size", "1280", "--epochs", "2", "--batch-size", "64", "--test-size", "500", "--picture", "wrong.png"});
+  const Outcome outcome = succeed(folder_, "cifar10",
+                                  {"--train-size", "2560", "--epochs", "4", "--batch-size", "32", "--lr", "0.1",
+                                   "--width", "8", "--test-size", "500", "--picture", "wrong.png"});
   const json report = outcome.result();
   expect_report(report, "cifar10", "shapes");
   EXPECT_EQ(report.value("model", ""), "small");
