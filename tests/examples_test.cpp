@@ -26,6 +26,7 @@ using nlohmann::json;
 using testing::Bytes;
 using testing::slurp;
 using testing::spit;
+using testing::spit_text;
 using testing::TempFolder;
 using Arguments = std::vector<std::string>;
 
