@@ -325,7 +325,7 @@ TEST_F(Examples, MnistOnDigits) {
 
 TEST_F(Examples, Cifar10) {
   const Outcome outcome = succeed(folder_, "cifar10",
-                                  {"--train-size", "2560", "--epochs", "4", "--batch-size", "32", "--lr", "0.1",
+                                  {"--train-size", "12800", "--epochs", "1", "--batch-size", "64", "--lr", "0.1",
                                    "--width", "8", "--test-size", "500", "--picture", "wrong.png"});
   const json report = outcome.result();
   expect_report(report, "cifar10", "shapes");
@@ -472,8 +472,8 @@ TEST_F(Examples, Forecast) {
 }
 
 TEST_F(Examples, Autoencoder) {
-  const auto report = [&](Arguments more) {
-    more.insert(more.end(), {"--train-size", "1280", "--epochs", "2"});
+  const auto report = [&](Arguments more, const char* epochs = "2") {
+    more.insert(more.end(), {"--train-size", "1280", "--epochs", epochs});
     const json result = succeed(folder_, "autoencoder", more).result();
     expect_run(result, "autoencoder", "digits", "test_loss");
     return result;
@@ -484,7 +484,7 @@ TEST_F(Examples, Autoencoder) {
   EXPECT_EQ(report({"--threads", "3"})["weights_sha256"], dense["weights_sha256"]);
   const json sparse = report({"--sparse", "0.1"});
   EXPECT_LT(sparse.value("active", 1.0), 0.7 * dense.value("active", 0.0));
-  const json conv = report({"--model", "conv", "--noise", "0.5"});
+  const json conv = report({"--model", "conv", "--noise", "0.5"}, "8");
   EXPECT_EQ(conv.value("model", ""), "conv");
   EXPECT_LT(conv.value("test_loss", 1.0), 0.09);
   expect_one_line_error(folder_, "autoencoder", {"--data", folder_ / "nowhere"}, {folder_ / "nowhere"});
@@ -492,7 +492,7 @@ TEST_F(Examples, Autoencoder) {
 
 TEST_F(Examples, Vae) {
   const auto with = [&](Arguments more) {
-    more.insert(more.end(), {"--train-size", "1280", "--hidden", "64", "--latent", "8", "--epochs", "2", "--quiet"});
+    more.insert(more.end(), {"--train-size", "1280", "--hidden", "64", "--latent", "8", "--epochs", "6", "--quiet"});
     return succeed(folder_, "vae", more);
   };
   const json whole = with({"--picture", "pairs.png", "--samples", "samples.png", "--walk", "walk.png"}).result();
