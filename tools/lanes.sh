@@ -15,7 +15,7 @@ lane_release() {
 
 # Where the toolkit's headers are, this build has CUDA too, emulated.
 lane_asan() {
-  configure debug -DTENREC_CUDA="$(emulated)"
+  configure debug -DTENREC_CUDA="$(emulated)" -DTENREC_BUILD_EXAMPLES=OFF
   build "$root/build/asan"
   export TENREC_EMULATOR_COVERAGE="$logs/kernels.txt"
   rm -f "$TENREC_EMULATOR_COVERAGE"
