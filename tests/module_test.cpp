@@ -96,6 +96,8 @@ TEST(Module, TiesAreSeenAndKept) {
   EXPECT_EQ(parameters(model).size(), 1u);
   ASSERT_EQ(tied_parameters(model).size(), 1u);
   EXPECT_EQ(tied_parameters(model)[0], (std::vector<std::string>{"embedding.weight", "head.weight"}));
+  backward(sum(model.head(model.embedding(from_vector(std::vector<int64_t>{1, 2}, {2})))));
+  EXPECT_TRUE(model.embedding.weight.grad().defined());
   Tied copy = clone(model);
   EXPECT_EQ(copy.head.weight.raw(), copy.embedding.weight.raw());
   EXPECT_NE(copy.head.weight.raw(), model.head.weight.raw());

@@ -3,7 +3,6 @@
 //   cifar10                    procedural shapes, no download
 //   cifar10 --data DIR         CIFAR-10's binary files in DIR
 //   cifar10 --model resnet9    the network in full width
-#include <cstdio>
 
 #include "cifar10/model.h"
 #include "common/mistakes.h"
@@ -94,9 +93,6 @@ int main(int argc, char** argv) {
                          [](const Tensor& logits, const Tensor& classes) {
                            return cross_entropy(logits, classes, {.label_smoothing = 0.1});
                          }};
-    if (!flags.quiet)
-      std::printf("%s on %s: %ld parameters, %ld training images\n", name.c_str(), run.data_name.c_str(),
-                  long(count_parameters(model)), long(train_data.dataset().size()));
     const nlohmann::ordered_json result = train_supervised(run);
     if (!picture.empty()) save_mistakes(picture, run, test_set);
     print_result(result);

@@ -1,6 +1,5 @@
 #include "common/redrawing.h"
 
-#include <cstdio>
 #include <numeric>
 
 namespace examples {
@@ -36,9 +35,6 @@ nlohmann::ordered_json train_redrawing(const Redrawing& run, const Flags& flags)
     return run.forward(x, run.model.is_training() ? nullptr : &fixed);
   };
   const std::string data_name = flags.data.empty() ? "digits" : "mnist";
-  if (!flags.quiet)
-    std::printf("%s on %s: %ld parameters, %ld training images\n", run.model_name.c_str(), data_name.c_str(),
-                long(count_parameters(run.model)), long(train_data.dataset().size()));
   return train_supervised({.example = run.example,
                            .model_name = run.model_name,
                            .data_name = data_name,

@@ -119,6 +119,9 @@ std::vector<double> evaluate(const Supervised& run) {
 
 nlohmann::ordered_json train_supervised(const Supervised& run) {
   const Flags& flags = run.flags;
+  if (!flags.quiet)
+    std::printf("%s on %s: %ld parameters, %ld training images\n", run.model_name.c_str(), run.data_name.c_str(),
+                long(count_parameters(run.model)), long(run.train.dataset().size()));
   GradScaler scaler({.enabled = flags.dtype == "f16"});
   const Run state{kind(run), run.model, run.optimizer, &run.scheduler, &run.train, &scaler};
   Progress progress;

@@ -2,7 +2,6 @@
 // the box around the digit, and ten, the scores of the classes. What is measured is the mean intersection over union of
 // the boxes.
 #include <cmath>
-#include <cstdio>
 
 #include "common/supervised.h"
 #include "localize/scenes.h"
@@ -147,9 +146,6 @@ int main(int argc, char** argv) {
                          flags,
                          loss_of,
                          measures()};
-    if (!flags.quiet)
-      std::printf("cnn on %s: %ld parameters, %ld training scenes\n", run.data_name.c_str(),
-                  long(count_parameters(model)), long(train_data.dataset().size()));
     const nlohmann::ordered_json result = train_supervised(run);
     if (!picture.empty()) draw_boxes(picture, run);
     print_result(result);

@@ -3,7 +3,6 @@
 //   mnist                      the procedural digits, no download
 //   mnist --data DIR           the original MNIST files in DIR
 //   mnist --data DIR --download
-#include <cstdio>
 
 #include "common/mistakes.h"
 #include "mnist/models.h"
@@ -81,9 +80,6 @@ int main(int argc, char** argv) {
     const auto forward = [&](const Tensor& x) { return boxed(x); };
     const Supervised run{"mnist",   name,       data_name, model,  forward, optimizer,
                          scheduler, train_data, test_data, epochs, flags};
-    if (!flags.quiet)
-      std::printf("%s on %s: %ld parameters, %ld training images\n", name.c_str(), data_name.c_str(),
-                  long(count_parameters(model)), long(train_data.dataset().size()));
     const nlohmann::ordered_json result = train_supervised(run);
     if (!picture.empty()) save_mistakes(picture, run, test_set);
     print_result(result);
