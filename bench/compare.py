@@ -24,7 +24,8 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-WORKLOADS = ["chain", "xor", "mlp_b64", "mlp_b1", "lenet", "cnn", "lstm", "gru", "vae", "adamw"]
+WORKLOADS = ["chain", "xor", "mlp_b64", "mlp_b1", "lenet", "cnn", "lstm", "gru", "vae", "gpt",
+             "attention", "adamw"]
 BY_HAND = ["chain", "xor"]  # rows whose limit is the same step in plain loops
 LOSS_TOLERANCE = 1e-4
 TUNING_VARIABLES = ["MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_", "OPENBLAS_NUM_THREADS",

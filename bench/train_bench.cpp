@@ -136,6 +136,82 @@ class LanguageModel : public Module {
   Linear head;
 };
 
+class GptBlock : public Module {
+ public:
+  explicit GptBlock(const GptSize& t)
+      : ln_1(t.width),
+        c_attn(t.width, 3 * t.width),
+        c_proj(t.width, t.width),
+        ln_2(t.width),
+        mlp_fc(t.width, 4 * t.width),
+        mlp_proj(4 * t.width, t.width),
+        heads_(t.heads) {}
+  Tensor operator()(Tensor x) const {
+    ModuleScope scope(*this);
+    x = x + c_proj(self_attention(c_attn(ln_1(x)), heads_, {.causal = true}));
+    return x + mlp_proj(gelu(mlp_fc(ln_2(x)), GeluApproximation::tanh));
+  }
+  void visit(Visitor& v) override {
+    v("ln_1", ln_1);
+    v("c_attn", c_attn);
+    v("c_proj", c_proj);
+    v("ln_2", ln_2);
+    v("mlp_fc", mlp_fc);
+    v("mlp_proj", mlp_proj);
+  }
+  LayerNorm ln_1;
+  Linear c_attn, c_proj;
+  LayerNorm ln_2;
+  Linear mlp_fc, mlp_proj;
+
+ private:
+  int64_t heads_;
+};
+
+// Tokens [batch, context] to the mean loss of each next one.
+class Gpt : public Module {
+ public:
+  explicit Gpt(const Workload& w)
+      : wte(w.transformer.vocabulary, w.transformer.width),
+        wpe(w.transformer.context, w.transformer.width),
+        h(repeat(w.transformer.layers, [&] { return GptBlock(w.transformer); })),
+        ln_f(w.transformer.width) {}
+  Tensor loss(const Tensor& tokens, const Tensor& y) const {
+    ModuleScope scope(*this);
+    Tensor x = wpe(wte(tokens));
+    for (const GptBlock& block : h) x = block(x);
+    return cross_entropy(flatten(linear(ln_f(x), wte.weight), 0, 1), y);
+  }
+  void visit(Visitor& v) override {
+    v("wte", wte);
+    v("wpe", wpe);
+    v("h", h);
+    v("ln_f", ln_f);
+  }
+  Embedding wte;
+  LearnedPositions wpe;
+  std::vector<GptBlock> h;
+  LayerNorm ln_f;
+};
+
+// Draws what causal attention gives to a target, through queries, keys and values.
+class Attention : public Module {
+ public:
+  explicit Attention(const Workload& w) {
+    for (Tensor* t : {&q, &k, &v}) *t = zeros(Shape(std::span<const int64_t>(w.input)), {.requires_grad = true});
+  }
+  Tensor loss(const Tensor&, const Tensor& y) const {
+    const Tensor seen = scaled_dot_product_attention(q, k, v, {.causal = true});
+    return mse_loss(flatten(seen, 1), y);
+  }
+  void visit(Visitor& visitor) override {
+    visitor("q", q);
+    visitor("k", k);
+    visitor("v", v);
+  }
+  Tensor q, k, v;
+};
+
 // Pictures and the noise of their latent vectors to the negative evidence lower bound of a picture.
 class Vae : public Module {
  public:
@@ -171,6 +247,8 @@ void load_parameters(Module& model, const Workload& w) {
 std::unique_ptr<Optimizer> make_optimizer(Module& model, const Workload& w) {
   if (w.lr > 0) return std::make_unique<SGD>(parameters(model), SGDOptions{.lr = w.lr});
   const auto& [lr, beta1, beta2, eps, weight_decay] = w.adam;
+  if (w.transformer.layers > 0)
+    return std::make_unique<AdamW>(parameters(model), AdamWOptions{lr, beta1, beta2, eps, weight_decay});
   return std::make_unique<Adam>(parameters(model), AdamOptions{lr, beta1, beta2, eps, 0});
 }
 
@@ -182,7 +260,7 @@ class Training : public DeviceRunner<Tensor> {
     optimizer_ = make_optimizer(model_, w);
     for (const Batch& b : make_batches(w)) {
       const Tensor x = to_tensor(b.inputs, w.input);
-      inputs_.push_back(w.recurrent.gates > 0 ? x.to(i64) : x);
+      inputs_.push_back(w.reads_tokens() ? x.to(i64) : x);
       targets_.push_back(b.labels.empty()
                              ? to_tensor(b.targets, {w.batch_size(), int64_t(b.targets.size()) / w.batch_size()})
                              : from_vector(b.labels, {int64_t(b.labels.size())}));
@@ -297,6 +375,8 @@ std::unique_ptr<Runner> make(const Workload& w, const Options& options) {
   if (w.name == "lenet") return std::make_unique<Training<LeNet>>(w, options.capture);
   if (w.name == "vae") return std::make_unique<Training<Vae>>(w, options.capture);
   if (w.name == "cnn") return std::make_unique<Training<Cnn>>(w, options.capture);
+  if (w.name == "gpt") return std::make_unique<Training<Gpt>>(w, options.capture);
+  if (w.name == "attention") return std::make_unique<Training<Attention>>(w, options.capture);
   if (w.name == "lstm") return std::make_unique<Training<LanguageModel<LSTM>>>(w, options.capture);
   if (w.name == "gru") return std::make_unique<Training<LanguageModel<GRU>>>(w, options.capture);
   return std::make_unique<Training<Mlp>>(w, options.capture);

@@ -87,21 +87,35 @@ struct Recurrent {
   }
 };
 
+// A language model of nanoGPT's form: blocks of causal attention and a feed-forward part of four times the width.
+struct GptSize {
+  int64_t layers = 0, heads = 4, width = 128, context = 64, vocabulary = 65;
+
+  int64_t block_weights() const { return 12 * width * width; }
+  int64_t parameters() const { return (vocabulary + context + 2) * width + layers * (block_weights() + 13 * width); }
+  // What all heads' attention to the past takes for one sequence: two products forward, four backward.
+  double attention_flops() const { return 6. * double(context * context * width); }
+};
+
 struct Workload {
   std::string name;
   std::vector<Layer> layers;
   Recurrent recurrent;         // has gates if this is such a model
+  GptSize transformer;         // has layers if this is such a model
   std::vector<int64_t> input;  // shape of a batch
   int64_t batches = 1;         // distinct ones, used in turn
   double lr = 0;               // SGD; 0 if the workload uses Adam
   AdamConstants adam;
   int64_t ops = 1;  // times are given per op: divide the time of a step by this
 
+  bool reads_tokens() const { return recurrent.gates > 0 || transformer.layers > 0; }
   int64_t batch_size() const { return input.empty() ? 1 : input[0]; }
   int64_t parameters() const {
     int64_t n = 0;
     for (const Layer& l : layers) n += l.weights() + l.out;
     if (recurrent.gates > 0) return recurrent.parameters();
+    if (transformer.layers > 0) return transformer.parameters();
+    if (name == "attention") return 3 * input_size();
     return name == "adamw" ? kAdamWTensors * kAdamWSide * kAdamWSide : n;
   }
   int64_t input_size() const {
@@ -114,6 +128,12 @@ struct Workload {
   double flops() const {
     if (recurrent.gates > 0)
       return 6. * double(input_size()) * double(recurrent.cell_weights() + recurrent.hidden * recurrent.vocabulary);
+    if (transformer.layers > 0) {
+      const GptSize& t = transformer;
+      return 6. * double(input_size()) * double(t.layers * t.block_weights() + t.vocabulary * t.width) +
+             double(batch_size() * t.layers) * t.attention_flops();
+    }
+    if (name == "attention") return 6. * double(input_size()) * double(input[2]);
     double total = 0;
     for (size_t i = 0; i < layers.size(); ++i) {
       const Layer& l = layers[i];
@@ -134,8 +154,8 @@ struct Workload {
 };
 
 inline const std::vector<std::string>& workload_names() {
-  static const std::vector<std::string> names{"chain", "xor",  "mlp_b64", "mlp_b1", "lenet",
-                                              "cnn",   "lstm", "gru",     "vae",    "adamw"};
+  static const std::vector<std::string> names{"chain", "xor", "mlp_b64", "mlp_b1", "lenet",     "cnn",
+                                              "lstm",  "gru", "vae",     "gpt",    "attention", "adamw"};
   return names;
 }
 
@@ -183,18 +203,35 @@ inline Workload find_workload(const std::string& name) {
     w.input = {128, 784};
     w.batches = 10;
     w.adam.lr = 1e-4;
+  } else if (name == "gpt") {  // nanoGPT's configuration for a CPU: 12 sequences of 64 tokens, trained with AdamW
+    w.transformer.layers = 4;
+    w.input = {12, w.transformer.context};
+    w.batches = 10;
+    w.adam.lr = 1e-4;
+  } else if (name == "attention") {  // causal: q, k and v are the parameters, [batch, heads, positions, width]
+    w.input = {2, 8, 512, 64};
+    w.lr = 100;
   } else if (name != "adamw") {
     throw std::invalid_argument("no workload \"" + name + "\"");
   }
   return w;
 }
 
+// Adds one with values in `centre` +- `most`.
+inline void add_parameter(std::vector<Parameter>& result, const std::string& name, const std::vector<int64_t>& shape,
+                          float most, float centre = 0) {
+  int64_t n = 1;
+  for (const int64_t size : shape) n *= size;
+  std::vector<float> values = uniform(1000 + result.size(), n, most);
+  for (float& v : values) v += centre;
+  result.push_back({name, shape, std::move(values)});
+}
+
 inline std::vector<Parameter> recurrent_parameters(const Recurrent& r) {
   const float bound = 1.f / std::sqrt(float(r.hidden));
   std::vector<Parameter> result;
-  const auto add = [&](const char* parameter, const std::vector<int64_t>& shape, float most) {
-    const int64_t n = shape.size() == 2 ? shape[0] * shape[1] : shape[0];
-    result.push_back({parameter, shape, uniform(1000 + result.size(), n, most)});
+  const auto add = [&](const char* name, const std::vector<int64_t>& shape, float most) {
+    add_parameter(result, name, shape, most);
   };
   add("embedding.weight", {r.vocabulary, r.width}, 1.f);
   add("cell.weight_ih_l0", {r.gates * r.hidden, r.width}, bound);
@@ -206,10 +243,39 @@ inline std::vector<Parameter> recurrent_parameters(const Recurrent& r) {
   return result;
 }
 
+// Names and order are GPT-2's.
+inline std::vector<Parameter> transformer_parameters(const GptSize& t) {
+  std::vector<Parameter> result;
+  add_parameter(result, "wte.weight", {t.vocabulary, t.width}, 0.0625f);
+  add_parameter(result, "wpe.weight", {t.context, t.width}, 0.0625f);
+  const auto norm = [&](const std::string& name) {
+    add_parameter(result, name + ".weight", {t.width}, 0.0625f, 1.f);
+    add_parameter(result, name + ".bias", {t.width}, 0.0625f);
+  };
+  const auto linear = [&](const std::string& name, int64_t in, int64_t out) {
+    add_parameter(result, name + ".weight", {out, in}, 1.f / std::sqrt(float(in)));
+    add_parameter(result, name + ".bias", {out}, 0.0625f);
+  };
+  for (int64_t i = 0; i < t.layers; ++i) {
+    const std::string block = "h." + std::to_string(i);
+    norm(block + ".ln_1");
+    linear(block + ".c_attn", t.width, 3 * t.width);
+    linear(block + ".c_proj", t.width, t.width);
+    norm(block + ".ln_2");
+    linear(block + ".mlp_fc", t.width, 4 * t.width);
+    linear(block + ".mlp_proj", 4 * t.width, t.width);
+  }
+  norm("ln_f");
+  return result;
+}
+
 // Initial weights: uniform with variance 1/fan_in, so that 50 steps are enough to move the loss of the deeper ones.
 inline std::vector<Parameter> initial_parameters(const Workload& w) {
   if (w.recurrent.gates > 0) return recurrent_parameters(w.recurrent);
+  if (w.transformer.layers > 0) return transformer_parameters(w.transformer);
   std::vector<Parameter> result;
+  if (w.name == "attention")
+    for (const char* name : {"q", "k", "v"}) add_parameter(result, name, w.input, 1.75f);
   for (const Layer& l : w.layers) {
     const float bound = float(std::sqrt(3. / double(l.fan_in())));
     const uint64_t seed = 1000 + 2 * result.size();
@@ -252,9 +318,12 @@ inline Batch picture_batch(const Workload& w, int64_t index) {
   return batch;
 }
 
-// Tokens in which one in four is drawn at random; the others follow from the one before.
+// Tokens in which one in four is drawn at random; the others follow from the one before. [steps, batch], but [batch,
+// steps] for a transformer.
 inline Batch token_batch(const Workload& w, int64_t index) {
-  const int64_t steps = w.input[0], sequences = w.input[1], kinds = w.recurrent.vocabulary;
+  const bool batch_first = w.transformer.layers > 0;
+  const int64_t steps = w.input[batch_first], sequences = w.input[!batch_first];
+  const int64_t kinds = batch_first ? w.transformer.vocabulary : w.recurrent.vocabulary;
   SplitMix64 random(100 + uint64_t(index));
   std::vector<int64_t> tokens;
   for (int64_t i = 0; i < (steps + 1) * sequences; ++i) {
@@ -262,18 +331,24 @@ inline Batch token_batch(const Workload& w, int64_t index) {
     tokens.push_back(follows ? (tokens[size_t(i - sequences)] * 7 + 3) % kinds : random.below(kinds));
   }
   Batch batch;
-  batch.inputs.assign(tokens.begin(), tokens.end() - sequences);
-  batch.labels.assign(tokens.begin() + sequences, tokens.end());
+  for (int64_t i = 0; i < steps * sequences; ++i) {
+    const int64_t from = batch_first ? i % steps * sequences + i / steps : i;
+    batch.inputs.push_back(float(tokens[size_t(from)]));
+    batch.labels.push_back(tokens[size_t(from + sequences)]);
+  }
   return batch;
 }
 
 inline std::vector<Batch> make_batches(const Workload& w) {
   if (w.name == "xor") return {xor_batch()};
+  if (w.name == "attention")  // nothing goes in; what comes out is drawn to this
+    return {
+        {.inputs = std::vector<float>(size_t(w.input_size())), .labels = {}, .targets = uniform(1, w.input_size(), 1)}};
   std::vector<Batch> result;
   for (int64_t i = 0; i < w.batches; ++i)
-    result.push_back(w.name == "vae"         ? picture_batch(w, i)
-                     : w.recurrent.gates > 0 ? token_batch(w, i)
-                                             : classification_batch(w, i));
+    result.push_back(w.name == "vae"    ? picture_batch(w, i)
+                     : w.reads_tokens() ? token_batch(w, i)
+                                        : classification_batch(w, i));
   return result;
 }
 

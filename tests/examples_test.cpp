@@ -304,6 +304,97 @@ TEST_F(Examples, Gpt) {
   expect_one_line_error(folder_, "gpt", with({"--epochs", "3"}), {"--epochs means nothing"});
 }
 
+// A run cut short and taken up again, with other threads, ends as the whole one.
+void expect_resumes(const TempFolder& folder, const std::string& name, Arguments arguments, const char* half,
+                    const std::string& whole) {
+  arguments.push_back("--quiet");
+  const auto with = [&](Arguments more) {
+    more.insert(more.begin(), arguments.begin(), arguments.end());
+    return succeed(folder, name, more);
+  };
+  with({"--steps", half, "--save", "half", "--threads", "1"});
+  EXPECT_EQ(with({"--resume", "half", "--threads", "3"}).sha(), whole);
+}
+
+TEST_F(Examples, Translate) {
+  for (const char* model : {"gru", "transformer"}) {
+    SCOPED_TRACE(model);
+    const Arguments small{"--model", model, "--width", "48", "--heads", "2", "--epochs", "4", "--lr", "0.006"};
+    Arguments first = small;
+    first.insert(first.end(), {"--translate", "Two kings laugh.", "--beams", "2"});
+    const Outcome outcome = succeed(folder_, "translate", first);
+    const json report = outcome.result();
+    expect_run(report, "translate", "grammar", "bleu");
+    EXPECT_EQ(report.value("model", ""), model);
+    EXPECT_GT(report.value("bleu", 0.0), 5) << model << " learned nothing";
+    EXPECT_LT(report.value("validation_loss", 9.0), 2.5);
+    EXPECT_CONTAINS(outcome.out, "epoch 4/4");
+    expect_resumes(folder_, "translate", small, "200", outcome.sha());
+  }
+  expect_one_line_error(folder_, "translate", {"--resume", "half", "--model", "gru"}, {"half", "translate gru 1 x 64"});
+  expect_one_line_error(folder_, "translate", {"--data", folder_ / "nowhere"},
+                        {folder_ / "nowhere", "train.en", "Multi30k"});
+  expect_one_line_error(folder_, "translate", {"--heads", "7"}, {"--width must be a multiple of --heads", "64 and 7"});
+  // A corpus of files, and what is wrong with them.
+  const std::string corpus = folder_ / "corpus";
+  std::filesystem::create_directories(corpus);
+  for (const char* part : {"train", "val", "test_2016_flickr"}) {
+    std::string en, de;
+    for (int i = 0; i < 80; ++i) {
+      en += i % 2 ? "a small dog runs away\n" : "an old cat sleeps here\n";
+      de += i % 2 ? "ein kleiner Hund rennt weg\n" : "eine alte Katze schläft hier\n";
+    }
+    spit_text(concat(corpus, "/", part, ".en"), en);
+    spit(concat(corpus, "/", part, ".de.gz"), testing::gzip(Bytes(de.begin(), de.end())));
+  }
+  const Arguments own{"--data", corpus, "--vocabulary", "280", "--batch-size", "8", "--epochs", "10"};
+  const Outcome known = succeed(folder_, "translate", own);
+  EXPECT_EQ(known.result().value("data", ""), "multi30k");
+  EXPECT_GT(known.result().value("bleu", 0.0), 99);  // two sentences are soon known by heart
+  EXPECT_CONTAINS(known.out, "eine alte Katze schläft hier");
+  spit_text(corpus + "/val.en", "one line\n");
+  expect_one_line_error(folder_, "translate", own, {"val.en", "80", "1"});
+  spit_text(corpus + "/val.en", "bad \xff\n");
+  expect_one_line_error(folder_, "translate", own, {"val.en", "UTF-8"});
+}
+
+TEST_F(Examples, Mlm) {
+  const Arguments small{"--width", "48", "--heads", "2", "--layers", "2", "--context", "32"};
+  const auto with = [&](Arguments more) {
+    more.insert(more.begin(), small.begin(), small.end());
+    return more;
+  };
+  const Outcome outcome =
+      succeed(folder_, "mlm", with({"--steps", "120", "--fill", "The king sees the <mask> in the garden."}));
+  const json report = outcome.result();
+  EXPECT_EQ(report.value("data", ""), "grammar");
+  EXPECT_EQ(report.value("steps", 0), 120);
+  EXPECT_GT(report.value("below_unigram", 0.0), 0.15) << "it learned nothing";
+  EXPECT_NEAR(report.value("unigram_loss", 0.0) - report.value("validation_loss", 9.0),
+              report.value("below_unigram", 0.0), 1e-9);
+  EXPECT_CONTAINS(outcome.out, "The king sees the ");
+  EXPECT_EQ(outcome.out.find("<mask>"), std::string::npos);
+  Arguments quiet = with({"--quiet", "--steps"});
+  quiet.push_back("60");
+  const std::string whole = succeed(folder_, "mlm", quiet).sha();
+  quiet.back() = "25";
+  quiet.insert(quiet.end(), {"--save", "half", "--threads", "1"});
+  succeed(folder_, "mlm", quiet);
+  EXPECT_EQ(succeed(folder_, "mlm", with({"--quiet", "--steps", "60", "--resume", "half", "--threads", "3"})).sha(),
+            whole);
+  expect_one_line_error(folder_, "mlm", {"--resume", "half"}, {"half", "2 layers"});
+  expect_one_line_error(folder_, "mlm", with({"--fill", "The king sleeps."}), {"--fill", "no <mask>"});
+  std::string text;
+  for (int i = 0; i < 200; ++i) text += "one \xe9 two three four\n";
+  spit_text(folder_ / "latin.txt", text);  // read with U+FFFD for what is not UTF-8
+  EXPECT_EQ(succeed(folder_, "mlm", with({"--data", "latin.txt", "--vocabulary", "270", "--steps", "3"}))
+                .result()
+                .value("data", ""),
+            "latin");
+  spit_text(folder_ / "short.txt", "one two three");
+  expect_one_line_error(folder_, "mlm", with({"--data", "short.txt"}), {"short: ", "tokens are too few", "320"});
+}
+
 TEST_F(Examples, MnistOnDigits) {
   for (const char* model : {"mlp", "lenet", "cnn"}) {
     const bool pictured = std::string(model) == "mlp";

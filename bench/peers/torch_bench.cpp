@@ -82,6 +82,70 @@ struct LanguageModel : torch::nn::Module {
   torch::nn::Linear head;
 };
 
+// Queries, keys and values [batch, heads, positions, width]; `hidden` is true where a key lies ahead.
+Tensor attend(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& hidden) {
+  const Tensor scores = torch::matmul(q, k.transpose(-2, -1)) * (1 / std::sqrt(double(q.size(-1))));
+  return torch::matmul(torch::softmax(scores.masked_fill(hidden, -INFINITY), -1), v);
+}
+Tensor future(int64_t n) { return torch::ones({n, n}, torch::kBool).triu(1); }
+
+struct GptBlock : torch::nn::Module {
+  explicit GptBlock(const GptSize& t)
+      : ln_1(register_module("ln_1", torch::nn::LayerNorm(torch::nn::LayerNormOptions({t.width})))),
+        c_attn(register_module("c_attn", torch::nn::Linear(t.width, 3 * t.width))),
+        c_proj(register_module("c_proj", torch::nn::Linear(t.width, t.width))),
+        ln_2(register_module("ln_2", torch::nn::LayerNorm(torch::nn::LayerNormOptions({t.width})))),
+        mlp_fc(register_module("mlp_fc", torch::nn::Linear(t.width, 4 * t.width))),
+        mlp_proj(register_module("mlp_proj", torch::nn::Linear(4 * t.width, t.width))),
+        heads(t.heads) {}
+  Tensor forward(Tensor x, const Tensor& hidden) {
+    const int64_t n = x.size(0), steps = x.size(1), width = x.size(2);
+    const std::vector<Tensor> qkv = c_attn(ln_1(x)).split(width, 2);
+    const auto split = [&](const Tensor& t) { return t.view({n, steps, heads, width / heads}).transpose(1, 2); };
+    const Tensor y = attend(split(qkv[0]), split(qkv[1]), split(qkv[2]), hidden);
+    x = x + c_proj(y.transpose(1, 2).contiguous().view({n, steps, width}));
+    return x + mlp_proj(F::gelu(mlp_fc(ln_2(x)), F::GELUFuncOptions().approximate("tanh")));
+  }
+  torch::nn::LayerNorm ln_1;
+  torch::nn::Linear c_attn, c_proj;
+  torch::nn::LayerNorm ln_2;
+  torch::nn::Linear mlp_fc, mlp_proj;
+  int64_t heads;
+};
+
+// Tokens [batch, context] to the mean loss of each next one.
+struct Gpt : torch::nn::Module {
+  explicit Gpt(const Workload& w)
+      : wte(register_module("wte", torch::nn::Embedding(w.transformer.vocabulary, w.transformer.width))),
+        wpe(register_module("wpe", torch::nn::Embedding(w.transformer.context, w.transformer.width))),
+        positions(torch::arange(w.transformer.context)),
+        hidden(future(w.transformer.context)) {
+    for (int64_t i = 0; i < w.transformer.layers; ++i)
+      h.push_back(register_module("h" + std::to_string(i), std::make_shared<GptBlock>(w.transformer)));
+    ln_f = register_module("ln_f", torch::nn::LayerNorm(torch::nn::LayerNormOptions({w.transformer.width})));
+  }
+  Tensor loss(const Tensor& tokens, const Tensor& y) {
+    Tensor x = wte(tokens) + wpe(positions);
+    for (const auto& block : h) x = block->forward(x, hidden);
+    return F::cross_entropy(F::linear(ln_f(x), wte->weight).flatten(0, 1), y);
+  }
+  torch::nn::Embedding wte, wpe;
+  std::vector<std::shared_ptr<GptBlock>> h;
+  torch::nn::LayerNorm ln_f{nullptr};
+  Tensor positions, hidden;
+};
+
+// Draws what causal attention gives to a target, through queries, keys and values.
+struct Attention : torch::nn::Module {
+  explicit Attention(const Workload& w)
+      : q(register_parameter("q", torch::zeros(w.input))),
+        k(register_parameter("k", torch::zeros(w.input))),
+        v(register_parameter("v", torch::zeros(w.input))),
+        hidden(future(w.input[2])) {}
+  Tensor loss(const Tensor&, const Tensor& y) { return F::mse_loss(attend(q, k, v, hidden).flatten(1), y); }
+  Tensor q, k, v, hidden;
+};
+
 // Pictures and the noise of their latent vectors to the negative evidence lower bound of a picture.
 struct Vae : torch::nn::Module {
   explicit Vae(const Workload& w)
@@ -117,8 +181,14 @@ void load_parameters(torch::nn::Module& model, const Workload& w, bool channels_
 
 std::unique_ptr<torch::optim::Optimizer> make_optimizer(const std::vector<Tensor>& parameters, const Workload& w) {
   if (w.lr > 0) return std::make_unique<torch::optim::SGD>(parameters, torch::optim::SGDOptions(w.lr));
-  const auto options = torch::optim::AdamOptions(w.adam.lr).betas({w.adam.beta1, w.adam.beta2}).eps(w.adam.eps);
-  return std::make_unique<torch::optim::Adam>(parameters, options);
+  const auto betas = std::make_tuple(w.adam.beta1, w.adam.beta2);
+  if (w.transformer.layers > 0) {
+    const auto options = torch::optim::AdamWOptions(w.adam.lr).betas(betas).eps(w.adam.eps);
+    return std::make_unique<torch::optim::AdamW>(parameters,
+                                                 torch::optim::AdamWOptions(options).weight_decay(w.adam.weight_decay));
+  }
+  return std::make_unique<torch::optim::Adam>(parameters,
+                                              torch::optim::AdamOptions(w.adam.lr).betas(betas).eps(w.adam.eps));
 }
 
 template <class Model>
@@ -129,7 +199,7 @@ class Training : public Runner {
     load_parameters(model_, w, channels_last);
     for (const Batch& b : make_batches(w)) {
       Tensor x = to_tensor(b.inputs, w.input);
-      if (w.recurrent.gates > 0) x = x.to(torch::kInt64);
+      if (w.reads_tokens()) x = x.to(torch::kInt64);
       if (channels_last && x.dim() == 4) x = x.contiguous(torch::MemoryFormat::ChannelsLast);
       inputs_.push_back(x);
       targets_.push_back(b.labels.empty()
@@ -225,6 +295,8 @@ std::unique_ptr<Runner> make(const Workload& w, const Options& options) {
   if (w.name == "lenet") return std::make_unique<Training<LeNet>>(w, options);
   if (w.name == "vae") return std::make_unique<Training<Vae>>(w, options);
   if (w.name == "cnn") return std::make_unique<Training<Cnn>>(w, options);
+  if (w.name == "gpt") return std::make_unique<Training<Gpt>>(w, options);
+  if (w.name == "attention") return std::make_unique<Training<Attention>>(w, options);
   if (w.name == "lstm") return std::make_unique<Training<LanguageModel<torch::nn::LSTM>>>(w, options);
   if (w.name == "gru") return std::make_unique<Training<LanguageModel<torch::nn::GRU>>>(w, options);
   return std::make_unique<Training<Mlp>>(w, options);
