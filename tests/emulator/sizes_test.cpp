@@ -260,6 +260,7 @@ std::vector<Family> families() {
          out.push_back(bernoulli_(empty({n}), 0.3));
          out.push_back(poisson(rand({n}) * 5.0));
          out.push_back(multinomial(rand({3, n + 1}), 1, true));
+         out.push_back(gamma_grad(rand({n}) + 0.5, rand({n}) + 0.2));
          return out;
        }},
       {"optimizers", steps},
