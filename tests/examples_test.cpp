@@ -372,7 +372,7 @@ TEST_F(Examples, Mlm) {
   EXPECT_GT(report.value("below_unigram", 0.0), 0.15) << "it learned nothing";
   EXPECT_NEAR(report.value("unigram_loss", 0.0) - report.value("validation_loss", 9.0),
               report.value("below_unigram", 0.0), 1e-9);
-  EXPECT_CONTAINS(outcome.out, "The king sees the ");
+  EXPECT_CONTAINS(outcome.out, "The king sees the");
   EXPECT_EQ(outcome.out.find("<mask>"), std::string::npos);
   Arguments quiet = with({"--quiet", "--steps"});
   quiet.push_back("60");

@@ -85,7 +85,10 @@ Validation validate(MaskedModel& model, const Text& text, const std::vector<doub
 
 // The text with the likeliest token for each mask. ValueError for more tokens than the model sees, or no mask.
 std::vector<int64_t> encode_fill(const BpeTokenizer& tokenizer, const std::string& text, int64_t context) {
-  const std::vector<int64_t> ids = tokenizer.encode_with_specials(text);
+  // A space belongs to the word behind it.
+  std::string joined = text;
+  for (size_t at = 0; (at = joined.find(concat(" ", kMask), at)) != std::string::npos;) joined.erase(at, 1);
+  const std::vector<int64_t> ids = tokenizer.encode_with_specials(joined);
   if (std::find(ids.begin(), ids.end(), kMaskToken) == ids.end()) fail<ValueError>("--fill: has no ", kMask);
   if (int64_t(ids.size()) > context) fail<ValueError>("--fill: ", ids.size(), " tokens, the model sees ", context);
   return ids;
