@@ -4,6 +4,7 @@
 #include <ucontext.h>
 
 #include <algorithm>
+#include <bit>
 #include <cstdlib>
 #include <random>
 #include <string_view>
@@ -77,9 +78,11 @@ struct Fiber {
   uint64_t word = 0;
   // For ThreadSanitizer. A thread that is already at its next wait must not be taken for one that has come to this, so
   // waits use two tokens in turn; `partners` has a bit for each lane: its turn in the operation both took part in.
-  char tokens[2] = {};
-  bool turn = false;
+  // The first to go on takes over what all have done, and hands it to the others as one (`owner` is the lowest lane).
+  char tokens[2] = {}, together = 0;
+  bool turn = false, handed = false;
   uint32_t partners = 0;
+  Fiber* owner = nullptr;
 };
 
 // Stacks with a guard page below, kept from block to block.
@@ -305,8 +308,11 @@ void Block::wait(State state, uint32_t mask, Site site) {
   me.turn = !me.turn;
   release(&me.tokens[me.turn]);
   suspend(me);
+  if (me.owner->handed) return acquire(&me.owner->together);
   for (unsigned k = 0; k < kWarp; ++k)
     if (mask >> k & 1) acquire(&lane(me, k)->tokens[me.partners >> k & 1]);
+  me.owner->handed = true;
+  release(&me.owner->together);
 }
 
 void Block::check_mask(uint32_t mask, Site site) {
@@ -369,8 +375,11 @@ bool Block::release_warps() {
     for (unsigned k = 0; k < kWarp; ++k)
       if (fiber.mask >> k & 1) turns |= uint32_t(lane(fiber, k)->turn) << k;
     const uint32_t mask = fiber.mask;
+    Fiber* owner = lane(fiber, unsigned(std::countr_zero(mask)));
+    owner->handed = false;
     for (unsigned k = 0; k < kWarp; ++k)
       if (mask >> k & 1) {
+        lane(fiber, k)->owner = owner;
         lane(fiber, k)->partners = turns;
         lane(fiber, k)->state = State::ready;
       }
