@@ -71,7 +71,7 @@ Results skip_grams(int64_t n) {
 
 Results attention(int64_t n) {
   // Work grows with queries times keys: beyond a few tiles of either, more of both show nothing new.
-  const int64_t batch = n < 300 ? 2 : 1, keys = std::min<int64_t>(n + 1, 258);
+  const int64_t batch = n < 100 ? 2 : 1, keys = std::min<int64_t>(n + 1, 98);  // tiles of 32 keys
   const Tensor q = randn({batch, 2 * batch, n, 3}), k = randn({batch, batch, keys, 3}),
                v = randn({batch, batch, keys, 2});
   Results out = with_gradients({q, k, v}, [](const std::vector<Tensor>& in) {
