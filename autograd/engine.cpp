@@ -60,6 +60,8 @@ class Queue {
     for (const auto& entry : heap_) release_node(entry.task->node);
   }
   bool empty() const { return heap_.empty(); }
+  // Worth keeping for the next pass: nothing waits in it, and it has not grown large.
+  bool reusable() const { return heap_.empty() && table_.size() <= 1024; }
 
   Task& find_or_add(Node* node) {
     size_t at = slot(node->sequence);
@@ -127,6 +129,26 @@ class Queue {
   std::vector<std::unique_ptr<Task>> all_;
 };
 
+// A queue for a pass, taken over from the last pass of this thread if none inside it has it: a small step's backward
+// would else spend a tenth of its time in malloc.
+class QueueLease {
+ public:
+  QueueLease() : queue_(idle() ? std::move(idle()) : std::make_unique<Queue>()) {}
+  ~QueueLease() {
+    if (queue_->reusable()) idle() = std::move(queue_);
+  }
+  QueueLease(const QueueLease&) = delete;
+  QueueLease& operator=(const QueueLease&) = delete;
+  Queue& operator*() const { return *queue_; }
+
+ private:
+  static std::unique_ptr<Queue>& idle() {
+    static thread_local std::unique_ptr<Queue> queue;
+    return queue;
+  }
+  std::unique_ptr<Queue> queue_;
+};
+
 // Where a gradient is wanted: an output of a node, or a leaf.
 struct Target {
   size_t index;
@@ -138,6 +160,7 @@ class Pass {
   Pass(std::span<const Tensor> xs, bool create_graph, bool retain, bool past_targets, bool accumulate)
       : create_graph_(create_graph), retain_(retain), past_targets_(past_targets), accumulate_(accumulate) {
     results_.resize(xs.size());
+    leaves_.reserve(8);
     for (size_t i = 0; i < xs.size(); ++i) {
       if (Node* node = node_of(xs[i]))
         node_targets_.emplace(node, Target{i, xs[i].impl().output_index});
@@ -319,7 +342,8 @@ class Pass {
   std::unordered_multimap<Node*, Target> node_targets_;
   std::unordered_multimap<TensorImpl*, size_t> leaf_targets_;
   std::unordered_set<Node*> needed_;
-  Queue queue_;
+  QueueLease lease_;
+  Queue& queue_ = *lease_;
   std::vector<LeafSum> leaves_;
   std::unordered_map<TensorImpl*, size_t> leaf_index_;
   std::vector<Tensor> results_;

@@ -61,6 +61,8 @@ void Optimizer::for_each_batch(size_t group, std::initializer_list<int> states, 
   const NoGrad off;
   std::vector<kernels::OptimTensor> tensors;
   std::vector<Tensor> keep;  // gradients made contiguous live until the batch is done
+  tensors.reserve(slots_.size());
+  keep.reserve(slots_.size());
   Batch batch;
   const auto flush = [&] {
     batch.tensors = tensors;
