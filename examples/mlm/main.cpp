@@ -3,6 +3,7 @@
 //   mlm                                  sentences of a small grammar, no download
 //   mlm --data dickens.txt               a text of yours; bytes that are not UTF-8 are read as U+FFFD
 //   mlm --data FILE --resume RUN --fill "He shook his <mask> and went to the door."
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstdio>

@@ -1,5 +1,7 @@
 #include "mlm/masking.h"
 
+#include <algorithm>
+
 #include "tenrec/core/philox.h"
 #include "tenrec/core/tensor.h"
 

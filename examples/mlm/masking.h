@@ -1,6 +1,7 @@
 // Text with words hidden: what a masked language model learns from.
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "tenrec/core/tensor.h"

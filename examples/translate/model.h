@@ -23,7 +23,6 @@ struct Decoding {
   tenrec::Tensor memory, padding;  // [batch, source, width]; [batch, source], true behind a sentence's end
   tenrec::Tensor hidden = {};      // of the GRU: [1, batch, width]
   std::vector<tenrec::KeyValueCache> caches = {};  // of the transformer
-  int64_t length = 0;                              // tokens written
 
   // Picks rows of the batch, which may repeat.
   void select(const tenrec::Tensor& rows) {
@@ -83,7 +82,6 @@ class GruTranslator : public Translator {
     const tenrec::ModuleScope scope(*this);
     const auto [written, state] = decoder(dropout(target(tokens) * scale_), d.hidden);
     d.hidden = state;
-    d.length += tokens.size(1);
     const tenrec::Tensor mask = tenrec::unsqueeze(tenrec::logical_not(d.padding), 1);
     const tenrec::Tensor keys = tenrec::unsqueeze(d.memory, 1);
     const tenrec::Tensor seen =
@@ -135,10 +133,10 @@ class TransformerTranslator : public Translator {
 
   tenrec::Tensor decode(const tenrec::Tensor& tokens, Decoding& d) const override {
     const tenrec::ModuleScope scope(*this);
-    const tenrec::Tensor y = transformer.decoder(embed(tokens, d.length), d.memory,
+    const int64_t before = d.caches.empty() ? 0 : d.caches.front().length();
+    const tenrec::Tensor y = transformer.decoder(embed(tokens, before), d.memory,
                                                  {.memory_key_padding_mask = d.padding, .tgt_is_causal = true},
                                                  is_training() ? nullptr : &d.caches);
-    d.length += tokens.size(1);
     return tenrec::linear(y, embedding.weight);
   }
 
