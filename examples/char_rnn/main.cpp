@@ -135,9 +135,7 @@ void run(const Flags& flags, Settings s) {
     progress.loss_sum += loss.item<double>();
     ++progress.loss_count;
     if (++progress.step % pieces != 0) continue;
-    progress.last_loss = progress.loss_sum / double(progress.loss_count);
-    progress.loss_sum = 0;
-    progress.loss_count = 0;
+    progress.end_epoch();
     if (!flags.quiet) {
       std::printf("epoch %ld/%ld  train loss %.4f  %.1f s\n", long(progress.step / pieces), long(epochs),
                   progress.last_loss, seconds());
@@ -148,11 +146,10 @@ void run(const Flags& flags, Settings s) {
   if (!flags.save.empty()) save_run(flags.save, state, progress);
   const double validation = validation_loss(model, text);
   if (!flags.quiet && s.sample > 0) std::printf("---%s\n---\n", sample(model, text, s, flags.seed).c_str());
-  const double loss = progress.loss_count > 0 ? progress.loss_sum / double(progress.loss_count) : progress.last_loss;
   print_result(report(flags, "char_rnn", s.model.cell, text.name,
                       {{"epochs", epochs},
                        {"steps", progress.step},
-                       {"train_loss", loss},
+                       {"train_loss", progress.mean_loss()},
                        {"validation_loss", validation},
                        {"seconds", trained},
                        {"samples_per_second", double((progress.step - first) * batch * s.bptt) / trained},

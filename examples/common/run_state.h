@@ -12,6 +12,14 @@ struct Progress {
   double loss_sum = 0;  // over the running epoch
   int64_t loss_count = 0;
   double last_loss = 0;  // mean of the last whole epoch
+
+  // The mean so far, of the last whole epoch if the next has not begun.
+  double mean_loss() const { return loss_count > 0 ? loss_sum / double(loss_count) : last_loss; }
+  void end_epoch() {
+    last_loss = mean_loss();
+    loss_sum = 0;
+    loss_count = 0;
+  }
 };
 
 // What a run consists of.

@@ -149,13 +149,11 @@ nlohmann::ordered_json train_supervised(const Supervised& run) {
     progress.loss_count += n;
     running += run.measures[0].sum(loss_and_outputs[1], prepared->target());
     running_count += n;
-    const double mean = progress.loss_sum / double(progress.loss_count);
+    const double mean = progress.mean_loss();
     display.step(epoch, progress.loss_count, per_epoch, mean, running / double(running_count),
                  double(seen) / clock.seconds());
     if (progress.loss_count < per_epoch) continue;
-    progress.last_loss = mean;
-    progress.loss_sum = 0;
-    progress.loss_count = 0;
+    progress.end_epoch();
     measured = evaluate(run);
     display.epoch(epoch, mean, measured, clock.seconds());
     running = 0;
@@ -168,8 +166,8 @@ nlohmann::ordered_json train_supervised(const Supervised& run) {
                                    : "interrupted; the run is saved in " + flags.save + ", go on with --resume");
   if (!flags.save.empty()) save_run(flags.save, state, progress);
   if (measured.empty() || progress.loss_count > 0) measured = evaluate(run);
-  const double loss = progress.loss_count > 0 ? progress.loss_sum / double(progress.loss_count) : progress.last_loss;
-  nlohmann::ordered_json results = {{"epochs", run.epochs}, {"steps", progress.step}, {"train_loss", loss}};
+  nlohmann::ordered_json results = {
+      {"epochs", run.epochs}, {"steps", progress.step}, {"train_loss", progress.mean_loss()}};
   for (size_t i = 0; i < measured.size(); ++i)
     results[run.measures[i].key] = run.measures[i].percent ? 100 * measured[i] : measured[i];
   results.update({{"seconds", seconds},

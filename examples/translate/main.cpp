@@ -163,9 +163,7 @@ void train_translator(Translator& model, AdamW& optimizer, Scheduler& scheduler,
     ++progress.loss_count;
     tokens += sum((*batch)[3] - 1).item<double>();
     if (++progress.step % batches.batches() != 0) continue;
-    progress.last_loss = progress.loss_sum / double(progress.loss_count);
-    progress.loss_sum = 0;
-    progress.loss_count = 0;
+    progress.end_epoch();
     if (flags.quiet) continue;
     const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
     std::printf("epoch %ld/%ld  train loss %.4f  validation loss %.4f  %.1f s\n",
@@ -220,12 +218,11 @@ void run(const Flags& flags, Settings s) {
     std::printf("%s\n  %s\n  (%s)\n", sentences.test.source[i].c_str(), written[i].c_str(),
                 sentences.test.target[i].c_str());
   if (!s.text.empty()) std::printf("%s\n", translate(*model, tokenizer, {s.text}, s.beams)[0].c_str());
-  const double loss = progress.loss_count > 0 ? progress.loss_sum / double(progress.loss_count) : progress.last_loss;
   print_result(report(
       flags, "translate", s.model.kind, sentences.name,
       {{"epochs", epochs},
        {"steps", progress.step},
-       {"train_loss", loss},
+       {"train_loss", progress.mean_loss()},
        {"validation_loss", mean_loss(*model, validation)},
        {"bleu", bleu.value()},
        {"beams", s.beams},

@@ -93,9 +93,7 @@ class Training {
     progress_.loss_sum += loss * double(pairs);
     progress_.loss_count += pairs;
     if (++progress_.step % pieces_ != 0) return;
-    progress_.last_loss = progress_.loss_sum / double(std::max<int64_t>(progress_.loss_count, 1));
-    progress_.loss_sum = 0;
-    progress_.loss_count = 0;
+    progress_.end_epoch();
     if (flags_.quiet) return;
     std::printf("epoch %ld/%ld  loss %.4f\n", long(progress_.step / pieces_), long(epochs), progress_.last_loss);
     std::fflush(stdout);
@@ -104,13 +102,11 @@ class Training {
   nlohmann::ordered_json end() const {
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
     finish_run(flags_, run_, progress_);
-    nlohmann::ordered_json results = {
-        {"epochs", epochs},
-        {"steps", progress_.step},
-        {"train_loss",
-         progress_.loss_count > 0 ? progress_.loss_sum / double(progress_.loss_count) : progress_.last_loss},
-        {"seconds", seconds},
-        {"samples_per_second", double(examples_) / seconds}};
+    nlohmann::ordered_json results = {{"epochs", epochs},
+                                      {"steps", progress_.step},
+                                      {"train_loss", progress_.mean_loss()},
+                                      {"seconds", seconds},
+                                      {"samples_per_second", double(examples_) / seconds}};
     if (words_ > 0) results["words_per_second"] = double(words_) / seconds;
     results["weights_sha256"] = weights_sha256(run_.model);
     return results;
