@@ -57,9 +57,10 @@ void eigh(Cuda, const Matrices& s, bool upper, bool vectors, void* a, void* valu
 void svd(Cpu, const Matrices& s, void* a, void* u, void* values, void* vt, int32_t* info);
 void svd(Cuda, const Matrices& s, void* a, void* u, void* values, void* vt, int32_t* info);
 
-// Eigenvalues of a square A, which is overwritten: `values` has all real parts, then all imaginary parts, of one matrix
-// after the other. `vectors`, if not null, receives for each matrix the real parts of the eigenvectors as columns and
-// then the imaginary parts. A complex pair stands together, the positive imaginary part first. info as eigh.
+// Eigenvalues of a square A, which is overwritten: `values` has for each matrix all real parts, then all imaginary
+// parts. A complex pair stands together, the positive imaginary part first. `vectors`, if not null, receives the
+// eigenvectors as columns of norm 1; of a pair at j and j + 1 column j is the real part and column j + 1 the imaginary
+// part of the first, and the second is its conjugate. info as eigh.
 void eig(Cpu, const Matrices& s, void* a, void* values, void* vectors, int32_t* info);
 void eig(Cuda, const Matrices& s, void* a, void* values, void* vectors, int32_t* info);
 

@@ -1,6 +1,7 @@
 // Eigenvalues and singular values with Eigen.
 #include <Eigen/Eigenvalues>
 #include <Eigen/SVD>
+#include <cmath>
 
 #include "tenrec/kernels/linalg_eigen.h"
 
@@ -9,12 +10,14 @@ namespace {
 
 int32_t info_of(Eigen::ComputationInfo info) { return info == Eigen::Success ? 0 : 1; }
 
+// To norm 1, the two columns of a complex pair together.
 template <class T>
-void store_complex(const Eigen::Matrix<std::complex<T>, Eigen::Dynamic, Eigen::Dynamic>& from, T* to) {
-  const int64_t n = from.size();
-  for (int64_t i = 0; i < n; ++i) {
-    to[i] = from.data()[i].real();
-    to[n + i] = from.data()[i].imag();
+void normalize_columns(MatrixMap<T> v, const T* imaginary) {
+  for (int64_t j = 0; j < v.cols(); ++j) {
+    const int64_t width = imaginary[j] == 0 ? 1 : 2;
+    auto columns = v.middleCols(j, width);
+    columns /= std::hypot(columns.col(0).stableNorm(), width == 2 ? columns.col(1).stableNorm() : T(0));
+    j += width - 1;
   }
 }
 
@@ -56,8 +59,13 @@ void eig(Cpu, const Matrices& s, void* a, void* values, void* vectors, int32_t* 
     const Eigen::EigenSolver<Matrix<T>> solver(matrix, vectors != nullptr);
     info[i] = info_of(solver.info());
     if (info[i]) return;
-    store_complex<T>(solver.eigenvalues(), static_cast<T*>(values) + i * 2 * s.rows);
-    if (vectors) store_complex<T>(solver.eigenvectors(), static_cast<T*>(vectors) + i * 2 * s.rows * s.rows);
+    T* const real = static_cast<T*>(values) + i * 2 * s.rows;
+    VectorMap<T>(real, s.rows) = solver.eigenvalues().real();
+    VectorMap<T>(real + s.rows, s.rows) = solver.eigenvalues().imag();
+    if (!vectors) return;
+    auto v = matrix_at<T>(vectors, i, s.rows, s.rows);
+    v = solver.pseudoEigenvectors();
+    normalize_columns<T>(v, real + s.rows);
   });
 }
 

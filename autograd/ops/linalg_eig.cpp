@@ -43,12 +43,17 @@ Complex conjugate_inverse_gaps(const Complex& values) {
   return {gaps.re * inverse, gaps.im * inverse};
 }
 
+// The vectors from the columns that the kernel leaves: of a pair the real parts and then the imaginary parts.
+Complex unpacked(const Tensor& v, const Tensor& imaginary) {
+  const Tensor first = as_row(gt(imaginary, 0)), second = as_row(lt(imaginary, 0));
+  return {where(second, roll(v, {1}, {-1}), v), where(first, roll(v, {-1}, {-1}), where(second, -v, 0))};
+}
+
 Eig eig_forward(const char* op, const Tensor& a, bool vectors) {
   const NoGrad off;
   const Shape batch = batch_of(a);
-  const int64_t n = rows_of(a);
-  const Tensor work = copy_columns(a), values = empty_matrices(batch, {2, n}, a), info = empty_info(batch, a);
-  const Tensor v = empty(with_dims(batch, {2, vectors ? n : 0, n}), {.dtype = a.dtype(), .device = a.device()});
+  const Tensor work = copy_columns(a), values = empty_matrices(batch, {2, rows_of(a)}, a), v = empty_like(work),
+               info = empty_info(batch, a);
   if (a.numel() > 0) {
     check_finite(op, a);
     dispatch(op, a.device(), [&](auto device) {
@@ -57,10 +62,10 @@ Eig eig_forward(const char* op, const Tensor& a, bool vectors) {
     });
     check_info(op, info, [](int64_t) { return std::string(kNotConverged); });
   }
-  const Eig parts{select(values, -2, 0), select(values, -2, 1), select(v, -3, 0), select(v, -3, 1)};
-  if (!vectors) return {contiguous(parts.values_real), contiguous(parts.values_imag), {}, {}};
-  return {contiguous(parts.values_real), contiguous(parts.values_imag), contiguous(t(parts.vectors_real)),
-          contiguous(t(parts.vectors_imag))};
+  const Tensor real = contiguous(select(values, -2, 0)), imaginary = contiguous(select(values, -2, 1));
+  if (!vectors || a.numel() == 0) return {real, imaginary, v, empty_like(v)};
+  const Complex parts = unpacked(t(v), imaginary);
+  return {real, imaginary, contiguous(parts.re), contiguous(parts.im)};
 }
 
 // With X = V^-1 dA V: dvalues = diag(X), dV = V (X / gaps) and a multiple of each column that keeps its norm. What is
