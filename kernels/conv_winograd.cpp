@@ -275,11 +275,8 @@ int64_t units_per_chunk(const Pass& p) {
   return std::clamp<int64_t>(kBytes / unit, 1, std::max<int64_t>(1, p.units));
 }
 
-void run_pass(const Pass& p, const float* x, const float* weight, bool flipped, const float* bias, float* y) {
-  Scratch shared;
-  const Planes filters{p.c_in, p.out_width};
-  float* u = shared.get<float>(filters.size());
-  transform_filters(p, weight, flipped, u, filters.stride());
+// A pass whose filters stay in a core's cache beside the planes of a chunk: a chunk goes through all three stages.
+void run_chunks(const Pass& p, const float* x, const float* u, const Planes& filters, const float* bias, float* y) {
   const int64_t chunk = units_per_chunk(p);
   parallel_for(p.units, chunk, [&](int64_t begin, int64_t end) {
     Scratch scratch;
@@ -297,6 +294,47 @@ void run_pass(const Pass& p, const float* x, const float* weight, bool flipped, 
     for (int64_t i = begin; i < end; ++i)
       transform_outputs(p, m + (i - begin) * p.tiles_w * p.out_width, products.stride(), bias, i, tiles, y);
   });
+}
+
+// Filters that fill a core's cache (512 by 512 channels: 37 MB) would be read anew for each chunk, whose few tiles do
+// not pay for that. Here many units go through a stage together, and each plane of the filters is read once for them.
+void run_stages(const Pass& p, const float* x, const float* u, const Planes& filters, const float* bias, float* y) {
+  constexpr int64_t kBytes = 16 << 20;  // patches and products: in the third cache
+  const int64_t unit = p.tiles_w * (p.in_width + p.out_width) * kPlanes * int64_t(sizeof(float));
+  const int64_t most = std::clamp<int64_t>(kBytes / unit, 1, p.units), grain = units_per_chunk(p);
+  Scratch shared;
+  const Planes patches{most * p.tiles_w, p.in_width}, products{most * p.tiles_w, p.out_width};
+  float *v = shared.get<float>(patches.size()), *m = shared.get<float>(products.size());
+  for (int64_t first = 0; first < p.units; first += most) {
+    const int64_t count = std::min(most, p.units - first);
+    parallel_for(count, grain, [&](int64_t begin, int64_t end) {
+      Scratch scratch;
+      PatchRows rows(scratch, p);
+      for (int64_t i = begin; i < end; ++i)
+        transform_patches(p, rows.load(p, x, first + i), v + i * p.tiles_w * p.in_width, patches.stride());
+    });
+    parallel_for(kPlanes, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i)
+        multiply(count * p.tiles_w, p.out_width, p.c_in, v + i * patches.stride(), p.in_width, 1,
+                 u + i * filters.stride(), p.out_width, m + i * products.stride(), p.out_width, false);
+    });
+    parallel_for(count, grain, [&](int64_t begin, int64_t end) {
+      Scratch scratch;
+      float* tiles = scratch.get<float>(kTile * p.tiles_w * kTile * kW);
+      for (int64_t i = begin; i < end; ++i)
+        transform_outputs(p, m + i * p.tiles_w * p.out_width, products.stride(), bias, first + i, tiles, y);
+    });
+  }
+}
+
+void run_pass(const Pass& p, const float* x, const float* weight, bool flipped, const float* bias, float* y) {
+  constexpr int64_t kCached = 512 << 10;  // half of a second level cache
+  Scratch shared;
+  const Planes filters{p.c_in, p.out_width};
+  float* u = shared.get<float>(filters.size());
+  transform_filters(p, weight, flipped, u, filters.stride());
+  const bool cached = filters.size() * int64_t(sizeof(float)) <= kCached;
+  (cached ? run_chunks : run_stages)(p, x, u, filters, bias, y);
 }
 
 // The tiles of dy that belong to a unit, as planes.
