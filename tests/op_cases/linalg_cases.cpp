@@ -1,7 +1,4 @@
-// Linear algebra. Inputs that need to be symmetric or positive definite are made so within the function, for only then
-// is the derivative by a single element that of the op. Factors whose signs are free have them fixed by the op, and the
-// references follow its rule. Tolerances: the matrices have condition numbers up to about 20, and the error of each
-// result here is at most a few of those times the unit roundoff.
+// Factorizations and solvers.
 #include "op_cases/linalg_cases.h"
 
 #include <algorithm>
@@ -15,77 +12,7 @@ namespace {
 using Arrays = std::span<const Array>;
 using Tensors = std::span<const Tensor>;
 
-constexpr Tolerance kTolerance{.f64 = 1e-12, .f32 = 3e-5};
-const std::vector<DType> kReal{f64, f32};
-
-// --- batches of naive matrices ---------------------------------------------------------------------------------------
-
-Shape batch_of(const Array& a) {
-  Shape batch;
-  for (int64_t d = 0; d + 2 < a.shape.ndim(); ++d) batch.push_back(a.shape[d]);
-  return batch;
-}
-
-std::vector<Dense> matrices_of(const Array& a) {
-  const int64_t m = a.shape[a.shape.ndim() - 2], n = a.shape[a.shape.ndim() - 1];
-  std::vector<Dense> all;
-  for (int64_t i = 0; i < checked_numel(batch_of(a)); ++i) {
-    Dense matrix(m, n);
-    std::copy_n(a.values.begin() + i * m * n, m * n, matrix.values.begin());
-    all.push_back(std::move(matrix));
-  }
-  return all;
-}
-
-// Outputs of f for each matrix of a, each with the batch before it. Columns lose their last dimension where `vectors`
-// has the output's number.
-using PerMatrix = std::function<std::vector<Dense>(const Dense&)>;
-std::vector<Array> for_each_matrix(const Array& a, const PerMatrix& f, const std::vector<size_t>& vectors = {}) {
-  std::vector<Array> out;
-  for (const Dense& matrix : matrices_of(a)) {
-    const std::vector<Dense> results = f(matrix);
-    out.resize(results.size());
-    for (size_t k = 0; k < results.size(); ++k) {
-      out[k].shape = batch_of(a);
-      out[k].shape.push_back(results[k].rows);
-      if (std::find(vectors.begin(), vectors.end(), k) == vectors.end()) out[k].shape.push_back(results[k].cols);
-      out[k].values.insert(out[k].values.end(), results[k].values.begin(), results[k].values.end());
-    }
-  }
-  return out;
-}
-Reference reference_of(PerMatrix f, std::vector<size_t> vectors = {}) {
-  return [=](Arrays in) { return for_each_matrix(in[0], f, vectors); };
-}
-
-Dense symmetric(const Dense& x, double shift) {
-  Dense a(x.rows, x.rows);
-  for (int64_t i = 0; i < x.rows; ++i)
-    for (int64_t j = 0; j < x.rows; ++j) a(i, j) = (x(i, j) + x(j, i)) * 0.5 + (i == j ? shift : 0);
-  return a;
-}
-Tensor symmetric(const Tensor& x, double shift) {
-  return (x + t(x)) * 0.5 + eye(x.size(-1), {.dtype = x.dtype(), .device = x.device()}) * shift;
-}
-
-// Elimination gets by without large multipliers, but not without exchanges.
-Input regular(const Shape& batch) {
-  Input input{.shape = batch};
-  const double one[] = {0.5, -2, 1, 3, 0.25, -0.5, 1, 1.5, 2.5};
-  for (int64_t b = 0; b < checked_numel(batch); ++b)
-    for (int i = 0; i < 9; ++i) input.values.push_back(one[i] + 0.25 * double(b) * (i % 4 == 0 ? 1 : -0.5));
-  input.shape.push_back(3);
-  input.shape.push_back(3);
-  return input;
-}
-
 // --- factorizations --------------------------------------------------------------------------------------------------
-
-Bench batch_bench(double flops_per_matrix_cube) {
-  return {.shapes = {{64, 24, 24}, {1, 256, 256}},
-          .inputs = [](const Shape& s) { return std::vector<Input>{{.shape = s, .low = -0.1, .high = 0.1}}; },
-          .flops = [=](const Shape& s) { return flops_per_matrix_cube * double(s[0]) * std::pow(double(s[1]), 3); }};
-}
 
 void add_cholesky(const Add& add) {
   add({.op = "cholesky",
@@ -95,12 +22,12 @@ void add_cholesky(const Add& add) {
              const Tensor a = symmetric(in[0], 3);
              return std::vector<Tensor>{cholesky(a), cholesky(a, {.upper = true})};
            },
-       .reference = reference_of([](const Dense& x) {
+       .reference = reference_of_matrices([](const Dense& x) {
          const Dense l = naive_cholesky(symmetric(x, 3));
          return std::vector<Dense>{l, transposed(l)};
        }),
-       .tolerance = kTolerance,
-       .dtypes = kReal,
+       .tolerance = kLinalgTolerance,
+       .dtypes = kRealTypes,
        .also_covers = {"solve_triangular"},
        .bad = {{[] {
                   cholesky(zeros({2, 3}));
@@ -128,7 +55,7 @@ void add_cholesky(const Add& add) {
            [](Arrays in) {
              return std::vector<Array>{map_array(in[0], [](double v) { return std::sqrt(v); }), in[1], in[2]};
            },
-       .dtypes = kReal});
+       .dtypes = kRealTypes});
 }
 
 void add_lu(const Add& add) {
@@ -141,9 +68,9 @@ void add_lu(const Add& add) {
                const LU f = lu(in[0]);
                return std::vector<Tensor>{f.p, f.l, f.u};
              },
-         .reference = reference_of(naive_lu),
-         .tolerance = kTolerance,
-         .dtypes = kReal,
+         .reference = reference_of_matrices(naive_lu),
+         .tolerance = kLinalgTolerance,
+         .dtypes = kRealTypes,
          .also_covers = {"lu_factor", "solve_triangular"},
          .bad = {{[] { lu(zeros({2})); }, "lu: needs a matrix"}}});
   add({.op = "lu_factor",
@@ -165,8 +92,8 @@ void add_lu(const Add& add) {
              out.push_back({{2, 3}, {2, 2, 3, 2, 2, 3}});  // worked out by hand
              return out;
            },
-       .tolerance = kTolerance,
-       .dtypes = kReal,
+       .tolerance = kLinalgTolerance,
+       .dtypes = kRealTypes,
        .bad = {{[] {
                   lu_factor(zeros({3, 3}, {.dtype = f16}));
                 },
@@ -186,7 +113,7 @@ void add_lu(const Add& add) {
              return std::vector<Array>{{{2, 2}, {1, 0, 0, 1}}, {{2, 2}, {1, 0, 0, 1}}, {{2, 2}, {0, 1, 0, 2}},
                                        {{2, 2}, {1, 0, 0, 1}}, {{2, 0}, {}},           {{0, 0}, {}}};
            },
-       .dtypes = kReal,
+       .dtypes = kRealTypes,
        .differentiable = false});
 }
 
@@ -200,9 +127,9 @@ void add_qr(const Add& add) {
                const QR f = qr(in[0]);
                return std::vector<Tensor>{f.q, f.r};
              },
-         .reference = reference_of(naive_qr),
-         .tolerance = kTolerance,
-         .dtypes = kReal,
+         .reference = reference_of_matrices(naive_qr),
+         .tolerance = kLinalgTolerance,
+         .dtypes = kRealTypes,
          .also_covers = {"solve_triangular"},
          .bad = {{[] { qr(zeros({2})); }, "qr: needs a matrix"},
                  {[] {
@@ -224,7 +151,7 @@ void add_qr(const Add& add) {
              return std::vector<Array>{{{3, 0}, {}}, {{0, 0}, {}},    {{0, 0}, {}},
                                        {{0, 3}, {}}, {{0, 2, 2}, {}}, {{0, 2, 2}, {}}};
            },
-       .dtypes = kReal});
+       .dtypes = kRealTypes});
 }
 
 // --- solvers ---------------------------------------------------------------------------------------------------------
@@ -239,8 +166,8 @@ void add_solve(const Add& add) {
              size_t i = 0;
              return for_each_matrix(in[0], [&](const Dense& a) { return std::vector<Dense>{naive_solve(a, b[i++])}; });
            },
-       .tolerance = kTolerance,
-       .dtypes = kReal,
+       .tolerance = kLinalgTolerance,
+       .dtypes = kRealTypes,
        .bad = {{[] {
                   solve(eye(3), zeros({2, 2}));
                 },
@@ -286,8 +213,8 @@ void add_solve(const Add& add) {
              }
              return out;
            },
-       .tolerance = kTolerance,
-       .dtypes = kReal,
+       .tolerance = kLinalgTolerance,
+       .dtypes = kRealTypes,
        .also_covers = {"select", "squeeze"}});
   add({.op = "solve",
        .variant = "nothing",
@@ -300,7 +227,7 @@ void add_solve(const Add& add) {
            [](Arrays in) {
              return std::vector<Array>{in[1], in[3]};
            },
-       .dtypes = kReal});
+       .dtypes = kRealTypes});
 }
 
 // Only the triangle that counts, with ones on its diagonal if `unit`.
@@ -332,8 +259,8 @@ void add_triangular(const Add& add) {
                    return std::vector<Dense>{naive_solve(a, b), transposed(naive_solve(transposed(a), b))};
                  });
                },
-           .tolerance = kTolerance,
-           .dtypes = kReal,
+           .tolerance = kLinalgTolerance,
+           .dtypes = kRealTypes,
            .bad = {{[] {
                       solve_triangular(eye(3), zeros({2, 3}));
                     },
@@ -354,9 +281,10 @@ void add_inverses(const Add& add) {
   add({.op = "inv",
        .inputs = {regular({2})},
        .f = one_in([](const Tensor& a) { return inv(a); }),
-       .reference = reference_of([](const Dense& a) { return std::vector<Dense>{naive_solve(a, identity(3))}; }),
-       .tolerance = kTolerance,
-       .dtypes = kReal,
+       .reference =
+           reference_of_matrices([](const Dense& a) { return std::vector<Dense>{naive_solve(a, identity(3))}; }),
+       .tolerance = kLinalgTolerance,
+       .dtypes = kRealTypes,
        .bad = {{[] {
                   inv(ones({2, 2, 2}));
                 },
@@ -376,16 +304,16 @@ void add_inverses(const Add& add) {
            [](Arrays in) {
              return std::vector<Array>{map_array(in[0], [](double v) { return 1 / v; }), in[1]};
            },
-       .dtypes = kReal});
+       .dtypes = kRealTypes});
   for (const auto& [variant, m, n] : {std::tuple("square", 3, 3), std::tuple("tall", 4, 2), std::tuple("wide", 2, 4)}) {
     Input a = m == n ? regular({2}) : Input{.shape = {2, m, n}};
     add({.op = "pinv",
          .variant = variant,
          .inputs = {a},
          .f = one_in([](const Tensor& x) { return pinv(x); }),
-         .reference = reference_of([](const Dense& x) { return std::vector<Dense>{naive_pinv(x)}; }),
+         .reference = reference_of_matrices([](const Dense& x) { return std::vector<Dense>{naive_pinv(x)}; }),
          .tolerance = {.f64 = 1e-11, .f32 = 3e-5},  // the reference's normal equations square the condition
-         .dtypes = kReal,
+         .dtypes = kRealTypes,
          .bad = {{[] {
                     pinv(zeros({2, 3}), {.rtol = -1});
                   },
@@ -427,7 +355,7 @@ void add_inverses(const Add& add) {
                return all;
              },
          .tolerance = {.f64 = 1e-11, .f32 = 3e-5},
-         .dtypes = kReal,
+         .dtypes = kRealTypes,
          .also_covers = {"pinv"},
          .bad = {{[] {
                     lstsq(zeros({3, 2}), zeros({2, 2}));
@@ -442,296 +370,10 @@ void add_inverses(const Add& add) {
        .variant = "symmetric",
        .inputs = {{.shape = {3, 3}, .low = -1, .high = 1}},
        .f = one_in([](const Tensor& x) { return pinv(symmetric(x, 3), {.hermitian = true}); }),
-       .reference = reference_of([](const Dense& x) { return std::vector<Dense>{naive_pinv(symmetric(x, 3))}; }),
+       .reference =
+           reference_of_matrices([](const Dense& x) { return std::vector<Dense>{naive_pinv(symmetric(x, 3))}; }),
        .tolerance = {.f64 = 1e-11, .f32 = 3e-5},
-       .dtypes = kReal});
-}
-
-// --- determinants and the exponential --------------------------------------------------------------------------------
-
-void add_functions(const Add& add) {
-  const auto each_det = [](const std::function<double(double)>& f) {
-    return [f](const Dense& a) {
-      Dense y(1, 1);
-      y(0, 0) = f(naive_det(a));
-      return y;
-    };
-  };
-  const auto flattened = [](std::vector<Array> arrays) {  // [..., 1] to [...]
-    for (Array& a : arrays) a.shape.erase(a.shape.ndim() - 1);
-    return arrays;
-  };
-  add({.op = "det",
-       .inputs = {regular({2})},
-       .f = one_in([](const Tensor& a) { return det(a); }),
-       .reference =
-           [=](Arrays in) {
-             const auto f = each_det([](double d) { return d; });
-             return flattened(for_each_matrix(in[0], [&](const Dense& a) { return std::vector<Dense>{f(a)}; }, {0}));
-           },
-       .tolerance = kTolerance,
-       .dtypes = kReal,
-       .also_covers = {"det_grad", "inv"},
-       .bad = {{[] {
-                  det(zeros({2, 3}));
-                },
-                "det: the matrices must be square"}}});
-  add({.op = "det",
-       .variant = "singular, nothing",
-       .inputs = {{.shape = {3, 3}, .values = {1, 2, 3, 2, 4, 6, 1, 0, 1}}, {.shape = {2, 0, 0}}},
-       .f =
-           [](Tensors in) {
-             return std::vector<Tensor>{det(in[0]), det(in[1])};
-           },
-       .reference =
-           [](Arrays) {
-             return std::vector<Array>{{{}, {0}}, {{2}, {1, 1}}};
-           },
-       .tolerance = kTolerance,
-       .dtypes = kReal,
-       .order = 1,  // there is no second derivative by an inverse
-       .also_covers = {"det_grad"}});
-  add({.op = "slogdet",
-       .inputs = {regular({2})},
-       .f =
-           [](Tensors in) {
-             const SignLogDet f = slogdet(in[0]);
-             return std::vector<Tensor>{f.sign, f.logabsdet};
-           },
-       .reference =
-           [=](Arrays in) {
-             const auto sign = each_det([](double d) { return double((d > 0) - (d < 0)); });
-             const auto size = each_det([](double d) { return std::log(std::abs(d)); });
-             return flattened(for_each_matrix(in[0],
-                                              [&](const Dense& a) {
-                                                return std::vector<Dense>{sign(a), size(a)};
-                                              },
-                                              {0, 1}));
-           },
-       .tolerance = kTolerance,
-       .dtypes = kReal,
-       .also_covers = {"inv"},
-       .bad = {{[] { slogdet(zeros({3})); }, "slogdet: needs a matrix"},
-               {[] {
-                  const Tensor a = zeros({2, 2}, {.requires_grad = true});
-                  grad(slogdet(a).logabsdet, {a});
-                },
-                "slogdet (derivative): the matrix is singular"}}});
-  add({.op = "slogdet",
-       .variant = "singular, nothing",
-       .inputs = {{.shape = {2, 2}, .values = {1, 2, 2, 4}, .differentiable = false},
-                  {.shape = {0, 0}, .differentiable = false}},
-       .f =
-           [](Tensors in) {
-             const SignLogDet f = slogdet(in[0]), none = slogdet(in[1]);
-             return std::vector<Tensor>{f.sign, f.logabsdet, none.sign, none.logabsdet};
-           },
-       .reference =
-           [](Arrays) {
-             return std::vector<Array>{{{}, {0}}, {{}, {-INFINITY}}, {{}, {1}}, {{}, {0}}};
-           },
-       .dtypes = kReal,
-       .differentiable = false});
-  add({.op = "matrix_exp",
-       .inputs = {{.shape = {2, 3, 3}, .low = -1, .high = 1}, {.shape = {2, 0, 0}}, {.shape = {1, 1}}},
-       .f =
-           [](Tensors in) {
-             return std::vector<Tensor>{matrix_exp(in[0]), matrix_exp(in[1]), matrix_exp(in[2])};
-           },
-       .reference =
-           [](Arrays in) {
-             std::vector<Array> out =
-                 for_each_matrix(in[0], [](const Dense& a) { return std::vector<Dense>{naive_exp(a)}; });
-             out.push_back(in[1]);
-             out.push_back(map_array(in[2], [](double v) { return std::exp(v); }));
-             return out;
-           },
-       .tolerance = kTolerance,
-       .dtypes = kReal,
-       .bad = {{[] {
-                  matrix_exp(zeros({2, 3}));
-                },
-                "matrix_exp: the matrices must be square"}}});
-  add({.op = "matrix_exp",
-       .variant = "several halvings",
-       .inputs = {{.shape = {3, 3}, .low = 1, .high = 3}},  // nothing cancels in the reference's series
-       .f = one_in([](const Tensor& a) { return matrix_exp(a); }),
-       .reference = reference_of([](const Dense& a) { return std::vector<Dense>{naive_exp(a)}; }),
-       .tolerance = kTolerance,
-       .dtypes = kReal});
-}
-
-// --- spectra ---------------------------------------------------------------------------------------------------------
-
-void add_eigh(const Add& add) {
-  add({.op = "eigh",
-       .inputs = {{.shape = {2, 3, 3}}},
-       .f =
-           [](Tensors in) {
-             const Tensor a = symmetric(in[0], 0);
-             const Eigh e = eigh(a);
-             return std::vector<Tensor>{e.values, e.vectors, eigvalsh(a)};
-           },
-       .reference = reference_of(
-           [](const Dense& x) {
-             std::vector<Dense> out = naive_eigh(symmetric(x, 0));
-             out.push_back(out[0]);
-             return out;
-           },
-           {0, 2}),
-       .tolerance = kTolerance,
-       .dtypes = kReal,
-       .bad = {{[] {
-                  eigh(zeros({2, 3}));
-                },
-                "eigh: the matrices must be square"},
-               {[] { eigh(eye(2) * NAN); }, "eigh: the matrix has an element that is not finite"},
-               {[] {
-                  eigvalsh(full({2, 1, 1}, INFINITY));
-                },
-                "eigvalsh: matrix [0] of the batch has an element"}},
-       .bench = batch_bench(9)});
-  add({.op = "eigh",
-       .variant = "one element, none, equal eigenvalues",
-       .inputs = {{.shape = {1, 1}}, {.shape = {2, 0, 0}}, {.shape = {2, 2}, .values = {2, 0, 0, 2}}},
-       .f =
-           [](Tensors in) {
-             const Eigh one = eigh(in[0]), none = eigh(in[1]), equal = eigh(in[2]);
-             // Of the equal ones, what does not depend on the choice of vectors.
-             const Tensor back = matmul(equal.vectors * unsqueeze(equal.values.detach(), -2), t(equal.vectors));
-             return std::vector<Tensor>{one.values, one.vectors, none.values, none.vectors, back, sum(equal.values)};
-           },
-       .reference =
-           [](Arrays in) {
-             return std::vector<Array>{{{1}, in[0].values}, {{1, 1}, {1}}, {{2, 0}, {}},
-                                       {{2, 0, 0}, {}},     in[2],         {{}, {4}}};
-           },
-       .dtypes = kReal,
-       .differentiable = false});
-}
-
-void add_svd(const Add& add) {
-  for (const auto& [variant, m, n] : {std::tuple("square", 3, 3), std::tuple("tall", 4, 2), std::tuple("wide", 2, 4)})
-    add({.op = "svd",
-         .variant = variant,
-         .inputs = {m == n ? regular({2}) : Input{.shape = {2, m, n}}},
-         .f =
-             [](Tensors in) {
-               const SVD f = svd(in[0]);
-               return std::vector<Tensor>{f.u, f.s, f.vh, svdvals(in[0])};
-             },
-         .reference = reference_of(
-             [](const Dense& x) {
-               std::vector<Dense> out = naive_svd(x);
-               out.push_back(out[1]);
-               return out;
-             },
-             {1, 3}),
-         .tolerance = kTolerance,
-         .dtypes = kReal,
-         .bad = {{[] { svd(zeros({2})); }, "svd: needs a matrix"},
-                 {[] {
-                    svd(full({2, 2}, NAN));
-                  },
-                  "svd: the matrix has an element that is not finite"}},
-         .bench = batch_bench(20)});
-  add({.op = "svd",
-       .variant = "nothing",
-       .inputs = {{.shape = {3, 0}}, {.shape = {0, 3}}, {.shape = {0, 2, 2}}},
-       .f =
-           [](Tensors in) {
-             const SVD a = svd(in[0]), b = svd(in[1]), c = svd(in[2]);
-             return std::vector<Tensor>{a.u, a.s, a.vh, b.u, b.s, b.vh, c.u, c.s, c.vh};
-           },
-       .reference =
-           [](Arrays) {
-             return std::vector<Array>{{{3, 0}, {}}, {{0}, {}},       {{0, 0}, {}}, {{0, 0}, {}},   {{0}, {}},
-                                       {{0, 3}, {}}, {{0, 2, 2}, {}}, {{0, 2}, {}}, {{0, 2, 2}, {}}};
-           },
-       .dtypes = kReal});
-  add({.op = "matrix_rank",
-       .inputs = {{.shape = {3, 3, 3},
-                   .values = {1, 2, 3, 2, 4, 6, 1, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3}},
-                  {.shape = {2, 0}}},
-       .f =
-           [](Tensors in) {
-             return std::vector<Tensor>{matrix_rank(in[0]), matrix_rank(in[1]), matrix_rank(in[0], {.atol = 1.5}),
-                                        matrix_rank(in[0], {.rtol = 0.5}),
-                                        matrix_rank(select(in[0], 0, 2), {.atol = 2, .hermitian = true})};
-           },
-       .reference =
-           [](Arrays) {
-             return std::vector<Array>{{{3}, {2, 0, 3}}, {{}, {0}}, {{3}, {1, 0, 2}}, {{3}, {1, 0, 2}}, {{}, {1}}};
-           },
-       .dtypes = kReal,
-       .differentiable = false,
-       .bad = {{[] {
-                  matrix_rank(zeros({2, 2}), {.atol = NAN});
-                },
-                "matrix_rank: atol must not be negative, got nan"}}});
-}
-
-// Sums of powers of the eigenvalues are traces of powers; A V - V diag(values) is 0; columns have norm 1.
-void add_eig(const Add& add) {
-  add({.op = "eig",
-       .inputs = {regular({2})},
-       .f =
-           [](Tensors in) {
-             const Eig e = eig(in[0]);
-             const Tensor &re = e.values_real, &im = e.values_imag, &vr = e.vectors_real, &vi = e.vectors_imag;
-             const Tensor row = unsqueeze(re, -2), imaginary = unsqueeze(im, -2);
-             return std::vector<Tensor>{sum(re, {.dim = -1}),
-                                        sum(re * re - im * im, {.dim = -1}),
-                                        sum(re * re * re - re * im * im * 3, {.dim = -1}),
-                                        sum(im, {.dim = -1}),
-                                        matmul(in[0], vr) - (vr * row - vi * imaginary),
-                                        matmul(in[0], vi) - (vr * imaginary + vi * row),
-                                        sum(vr * vr + vi * vi, {.dim = -2})};
-           },
-       .reference =
-           [](Arrays in) {
-             const auto trace = [](const Dense& a) {
-               Dense sum(1, 1);
-               for (int64_t i = 0; i < a.rows; ++i) sum(0, 0) += a(i, i);
-               return sum;
-             };
-             std::vector<Array> out = for_each_matrix(
-                 in[0],
-                 [&](const Dense& a) {
-                   Dense ones(3, 1);
-                   ones.values = {1, 1, 1};
-                   const Dense square = times(a, a);
-                   return std::vector<Dense>{
-                       trace(a), trace(square), trace(times(square, a)), Dense(1, 1), Dense(3, 3), Dense(3, 3), ones};
-                 },
-                 {0, 1, 2, 3, 6});
-             for (size_t k = 0; k < 4; ++k) out[k].shape = {2};
-             return out;
-           },
-       .tolerance = {.f64 = 1e-11, .f32 = 1e-4},  // third powers of eigenvalues of 3
-       .dtypes = kReal,
-       .also_covers = {"solve"},
-       .bad = {{[] {
-                  eig(zeros({2, 3}));
-                },
-                "eig: the matrices must be square"},
-               {[] {
-                  eigvals(full({1, 1}, NAN));
-                },
-                "eigvals: the matrix has an element that is not finite"}}});
-  add({.op = "eig",
-       .variant = "vectors, eigvals, nothing",
-       .inputs = {regular({}), {.shape = {2, 0, 0}}},
-       .f =
-           [](Tensors in) {
-             const Eig e = eig(in[0]), none = eig(in[1]);
-             const Eigvals values = eigvals(in[0]);
-             return std::vector<Tensor>{e.vectors_real, e.vectors_imag, values.real * values.real + values.imag,
-                                        none.vectors_real, none.values_real};
-           },
-       .why_no_reference = "the order of eigenvalues is left open; linalg_test compares with PyTorch",
-       .tolerance = {.f64 = 1e-11, .f32 = 1e-4},
-       .dtypes = kReal});
+       .dtypes = kRealTypes});
 }
 
 }  // namespace
@@ -743,10 +385,7 @@ void add_linalg_cases(const Add& add) {
   add_solve(add);
   add_triangular(add);
   add_inverses(add);
-  add_functions(add);
-  add_eigh(add);
-  add_svd(add);
-  add_eig(add);
+  add_spectral_cases(add);
 }
 
 }  // namespace tenrec::testing

@@ -62,6 +62,12 @@ void fix_signs(Dense& a, Dense* with) {
   }
 }
 
+Shape batch_of(const Array& a) {
+  Shape batch;
+  for (int64_t d = 0; d + 2 < a.shape.ndim(); ++d) batch.push_back(a.shape[d]);
+  return batch;
+}
+
 }  // namespace
 
 Dense transposed(const Dense& a) {
@@ -228,6 +234,62 @@ Dense naive_pinv(const Dense& a) {
   const Dense at = transposed(a);
   if (a.rows >= a.cols) return naive_solve(times(at, a), at);
   return transposed(naive_solve(times(a, at), a));
+}
+
+std::vector<Dense> matrices_of(const Array& a) {
+  const int64_t m = a.shape[a.shape.ndim() - 2], n = a.shape[a.shape.ndim() - 1];
+  std::vector<Dense> all;
+  for (int64_t i = 0; i < checked_numel(batch_of(a)); ++i) {
+    Dense matrix(m, n);
+    std::copy_n(a.values.begin() + i * m * n, m * n, matrix.values.begin());
+    all.push_back(std::move(matrix));
+  }
+  return all;
+}
+
+std::vector<Array> for_each_matrix(const Array& a, const PerMatrix& f, const std::vector<size_t>& vectors) {
+  std::vector<Array> out;
+  for (const Dense& matrix : matrices_of(a)) {
+    const std::vector<Dense> results = f(matrix);
+    out.resize(results.size());
+    for (size_t k = 0; k < results.size(); ++k) {
+      out[k].shape = batch_of(a);
+      out[k].shape.push_back(results[k].rows);
+      if (std::find(vectors.begin(), vectors.end(), k) == vectors.end()) out[k].shape.push_back(results[k].cols);
+      out[k].values.insert(out[k].values.end(), results[k].values.begin(), results[k].values.end());
+    }
+  }
+  return out;
+}
+
+Reference reference_of_matrices(const PerMatrix& f, const std::vector<size_t>& vectors) {
+  return [=](std::span<const Array> in) { return for_each_matrix(in[0], f, vectors); };
+}
+
+Dense symmetric(const Dense& x, double shift) {
+  Dense a(x.rows, x.rows);
+  for (int64_t i = 0; i < x.rows; ++i)
+    for (int64_t j = 0; j < x.rows; ++j) a(i, j) = (x(i, j) + x(j, i)) * 0.5 + (i == j ? shift : 0);
+  return a;
+}
+Tensor symmetric(const Tensor& x, double shift) {
+  return (x + t(x)) * 0.5 + eye(x.size(-1), {.dtype = x.dtype(), .device = x.device()}) * shift;
+}
+
+Input regular(const Shape& batch) {
+  Input input{.shape = batch};
+  const double one[] = {0.5, -2, 1, 3, 0.25, -0.5, 1, 1.5, 2.5};
+  for (int64_t b = 0; b < checked_numel(batch); ++b)
+    for (int i = 0; i < 9; ++i) input.values.push_back(one[i] + 0.25 * double(b) * (i % 4 == 0 ? 1 : -0.5));
+  input.shape.push_back(3);
+  input.shape.push_back(3);
+  return input;
+}
+
+Bench batch_bench(double flops_per_matrix_cube) {
+  return {.shapes = {{64, 24, 24}, {1, 256, 256}},
+          .inputs = [](const Shape& s) { return std::vector<Input>{{.shape = s, .low = -0.1, .high = 0.1}}; },
+          .flops = [=](const Shape& s) { return flops_per_matrix_cube * double(s[0]) * std::pow(double(s[1]), 3); }};
 }
 
 }  // namespace tenrec::testing
