@@ -67,6 +67,7 @@
 #include "tenrec/optim/adam.h"
 #include "tenrec/optim/clip.h"
 #include "tenrec/optim/grad_scaler.h"
+#include "tenrec/optim/kfac.h"
 #include "tenrec/optim/optimizer.h"
 #include "tenrec/optim/schedule.h"
 #include "tenrec/optim/sgd.h"

@@ -10,6 +10,7 @@
 #include "tenrec/autograd/ops/elementwise.h"
 #include "tenrec/autograd/ops/index.h"
 #include "tenrec/autograd/ops/join.h"
+#include "tenrec/autograd/ops/linalg.h"
 #include "tenrec/autograd/ops/loss.h"
 #include "tenrec/autograd/ops/matmul.h"
 #include "tenrec/autograd/ops/mutate.h"

@@ -78,7 +78,9 @@ struct Shared {
   FreeBlock* head[kClasses] = {};
   std::vector<ThreadCache*> threads;
   int64_t reserved = 0, peak_reserved = 0, system_calls = 0, limit = 0;
-  int64_t cached_large = 0;
+  // Of blocks that are cached here only: what is handed out, the most that ever was, and what waits.
+  int64_t large_in_use = 0, large_peak = 0, cached_large = 0;
+  uint64_t tick = 0, last_use[kClasses] = {};
   // What ended threads had counted.
   int64_t in_use = 0, allocations = 0, tensors = 0;
 };
@@ -147,15 +149,30 @@ ThreadCache* make_thread_cache() {
 
 ThreadCache* this_thread() { return thread_cache ? thread_cache : make_thread_cache(); }
 
+void free_one(Shared& s, int c) {
+  void* block = pop(s.head[c]);
+  TENREC_UNPOISON(block, class_bytes(c));
+  std::free(block);
+  s.reserved -= int64_t(class_bytes(c));
+  s.cached_large -= int64_t(class_bytes(c));
+}
+
 void free_cached_large(Shared& s) {
-  for (int c = kSmallClasses; c < kClasses; ++c) {
-    while (s.head[c]) {
-      void* block = pop(s.head[c]);
-      TENREC_UNPOISON(block, class_bytes(c));
-      std::free(block);
-      s.reserved -= int64_t(class_bytes(c));
-      s.cached_large -= int64_t(class_bytes(c));
-    }
+  for (int c = kSmallClasses; c < kClasses; ++c)
+    while (s.head[c]) free_one(s, c);
+}
+
+// A program whose sizes change from step to step would fill every class in turn. What is held may be twice the most
+// that was ever in use (classes of one step that peak at different times need some of that); then the classes that have
+// waited longest give their blocks back.
+void trim(Shared& s, size_t wanted) {
+  constexpr int64_t kSlack = 64 << 20;
+  const int64_t bound = 2 * s.large_peak + kSlack;
+  while (s.cached_large > 0 && s.large_in_use + s.cached_large + int64_t(wanted) > bound) {
+    int oldest = -1;
+    for (int c = kSmallClasses; c < kClasses; ++c)
+      if (s.head[c] && (oldest < 0 || s.last_use[c] < s.last_use[oldest])) oldest = c;
+    free_one(s, oldest);
   }
 }
 
@@ -217,9 +234,20 @@ void give_half_back(ThreadCache& cache, int c) {
 void* allocate_shared(int c) {
   Shared& s = shared();
   std::lock_guard lock(s.mutex);
-  if (!s.head[c]) return from_system(s, class_bytes(c));
-  if (c >= kSmallClasses) s.cached_large -= int64_t(class_bytes(c));
-  return pop(s.head[c]);
+  if (c < kSmallClasses) return s.head[c] ? pop(s.head[c]) : from_system(s, class_bytes(c));
+  const auto bytes = int64_t(class_bytes(c));
+  void* block;
+  if (s.head[c]) {
+    block = pop(s.head[c]);
+    s.cached_large -= bytes;
+  } else {
+    trim(s, size_t(bytes));
+    block = from_system(s, size_t(bytes));
+  }
+  s.last_use[c] = ++s.tick;
+  s.large_in_use += bytes;
+  s.large_peak = std::max(s.large_peak, s.large_in_use);
+  return block;
 }
 
 void maybe_fail(size_t bytes) {
@@ -274,7 +302,10 @@ void deallocate(void* block, size_t bytes) noexcept {
   Shared& s = shared();
   std::lock_guard lock(s.mutex);
   push(s.head[c], block);
-  if (c >= kSmallClasses) s.cached_large += int64_t(class_bytes(c));
+  if (c < kSmallClasses) return;
+  s.last_use[c] = ++s.tick;
+  s.large_in_use -= int64_t(class_bytes(c));
+  s.cached_large += int64_t(class_bytes(c));
 }
 
 void count_tensor(int delta) noexcept {

@@ -1,7 +1,9 @@
 // The CPU allocator: size classes, thread-local free lists for small blocks, one shared cache for large ones.
 //
 // Freed blocks are kept, so a training loop stops asking the system for pages after its first step (fresh pages from
-// mmap cost more than most ops). Blocks are 64-byte aligned. Tape nodes and tensor headers come from here too.
+// mmap cost more than most ops). What is held stays within twice the most that was ever in use, and 64 MiB: then the
+// sizes that have not been asked for longest are given back. Blocks are 64-byte aligned. Tape nodes and tensor headers
+// come from here too.
 // Under AddressSanitizer cached blocks are poisoned and every block is followed by a red zone.
 // TENREC_ALLOC=system turns the cache off.
 #pragma once

@@ -1,6 +1,7 @@
 #include "tenrec/nn/conv.h"
 
 #include "tenrec/nn/conv_impl.h"
+#include "tenrec/nn/layer_observer.h"
 
 namespace tenrec {
 
@@ -17,7 +18,7 @@ Conv2d::Conv2d(int64_t in, int64_t out, Pair kernel, const Conv2dOptions& o)
 
 Tensor Conv2d::operator()(const Tensor& x) const {
   const ModuleScope scope(*this);
-  return conv2d(x, weight, bias, params_);
+  return detail::observed(weight, x, conv2d(x, weight, bias, params_), &params_);
 }
 
 void Conv2d::visit(Visitor& v) {

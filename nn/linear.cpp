@@ -4,6 +4,7 @@
 
 #include "tenrec/autograd/ops/matmul.h"
 #include "tenrec/nn/init.h"
+#include "tenrec/nn/layer_observer.h"
 
 namespace tenrec {
 
@@ -19,7 +20,7 @@ Linear::Linear(int64_t in, int64_t out, LinearOptions options) {
 
 Tensor Linear::operator()(const Tensor& x) const {
   const ModuleScope scope(*this);
-  return linear(x, weight, bias);
+  return detail::observed(weight, x, linear(x, weight, bias));
 }
 
 void Linear::visit(Visitor& v) {

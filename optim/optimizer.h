@@ -40,9 +40,9 @@ class Optimizer {
   virtual void set_lr(double lr, size_t group = 0) = 0;
 
   // State tensors and counters by name ("3.momentum", "3.step", "group0.lr"); numbers as 0-d f64 tensors.
-  std::vector<NamedTensor> state_dict() const;
+  virtual std::vector<NamedTensor> state_dict() const;
   // ValueError or ShapeError if the state belongs to other parameters; nothing is changed then.
-  void load_state_dict(const std::vector<NamedTensor>& state);
+  virtual void load_state_dict(const std::vector<NamedTensor>& state);
 
  protected:
   struct Slot {

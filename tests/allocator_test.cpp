@@ -50,6 +50,21 @@ TEST(Allocator, SteadyStateAsksTheSystemForNothing) {
   EXPECT_LT(after.ru_minflt - before.ru_minflt, 200);  // 20 fresh copies would fault on 60,000 pages
 }
 
+// A training whose batches have many lengths asks for blocks of every size, one after the other.
+TEST(Allocator, HoldsNoMoreThanTwiceWhatWasEverInUse) {
+  if (!cached()) GTEST_SKIP() << "TENREC_ALLOC=system turns the cache off";
+  empty_cache();
+  constexpr int64_t kMost = 256 << 20, kSlack = 64 << 20;
+  const int64_t before = memory_stats().reserved;
+  for (int64_t bytes = 1 << 20; bytes <= kMost; bytes += 1 << 20) {
+    void* block = detail::allocate(size_t(bytes));
+    detail::deallocate(block, size_t(bytes));
+  }
+  EXPECT_GT(memory_stats().reserved - before, kMost);  // some of it waits, and not all is of one size
+  EXPECT_LE(memory_stats().reserved - before, 2 * (kMost + kMost / 8) + kSlack);
+  empty_cache();
+}
+
 TEST(Allocator, LimitIsATypedErrorAndRecoverable) {
   if (!cached()) GTEST_SKIP() << "TENREC_ALLOC=system turns the cache off";
   empty_cache();

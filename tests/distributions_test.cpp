@@ -245,8 +245,22 @@ TEST(Distributions, VectorsHaveTheirCovariance) {
   const Tensor covariance = matmul(t(x), x) / double(kMany), expected = matmul(tril, t(tril));
   EXPECT_LT(amax(abs(covariance - expected)).item<double>(), 0.06);
   // White again, each component is standard normal.
-  const Tensor white = detail::solve_lower(tril, t(x));
+  const Tensor white = solve_triangular(tril, t(x));
   for (int64_t i = 0; i < 3; ++i) EXPECT_LT(kolmogorov(white[i].to_vector<double>(), testing::normal_cdf), kKolmogorov);
+}
+
+TEST(Distributions, VectorsByCovarianceAndPrecision) {
+  const Tensor tril = tensor({{1., 0., 0.}, {-0.5, 2., 0.}, {0.3, 0.7, 0.5}}, {.dtype = f64});
+  const Tensor loc = tensor({1., -2., 3.}, {.dtype = f64}), value = tensor({0.5, 0., 1.}, {.dtype = f64});
+  const Tensor covariance = matmul(tril, t(tril)), precision = inv(covariance);
+  const Tensor expected = MultivariateNormal(loc, {.scale_tril = tril}).log_prob(value);
+  expect_equal("by covariance", MultivariateNormal(loc, {.covariance_matrix = covariance}).scale_tril, tril, 1e-12);
+  expect_equal("by precision", MultivariateNormal(loc, {.precision_matrix = precision}).scale_tril, tril, 1e-12);
+  expect_equal("log_prob", MultivariateNormal(loc, {.precision_matrix = precision}).log_prob(value), expected, 1e-12);
+  // d log p / d covariance = (S d d^T S - S) / 2 with S the precision, d the distance.
+  const Tensor c = covariance.detach().set_requires_grad(true), d = unsqueeze(value - loc, 1);
+  const Tensor g = grad(MultivariateNormal(loc, {.covariance_matrix = c}).log_prob(value), {c})[0];
+  expect_equal("gradient", g, (matmul(matmul(precision, matmul(d, t(d))), precision) - precision) / 2.0, 1e-12);
 }
 
 // --- gradients of draws ---------------------------------------------------------------------------------------------
@@ -420,8 +434,12 @@ TEST(Distributions, BadParametersAreNamed) {
     const Odds odds{.probs = full({}, 0.5)};
     kl_divergence(Binomial(2, odds), Binomial(3, odds));
   });
-  expect_error<ValueError>("MultivariateNormal: expected scale_tril",
-                           [] { MultivariateNormal(zeros({2}), {.covariance_matrix = eye(2)}); });
+  expect_error<ValueError>(
+      "MultivariateNormal: expected one of scale_tril, covariance_matrix and precision_matrix, got 2",
+      [] { MultivariateNormal(zeros({2}), {.scale_tril = eye(2), .covariance_matrix = eye(2)}); });
+  expect_error<ValueError>("got 0", [] { MultivariateNormal(zeros({2}), {}); });
+  expect_error<NumericError>("positive definite",
+                             [] { MultivariateNormal(zeros({2}), {.covariance_matrix = -eye(2)}); });
   expect_error<ShapeError>("loc [..., d] and scale_tril [..., d, d]",
                            [] { MultivariateNormal(zeros({2}), {.scale_tril = eye(3)}); });
   expect_error<ValueError>("must be lower triangular", [] {

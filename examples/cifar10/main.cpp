@@ -19,7 +19,7 @@ struct Recipe {
   int64_t batch_size;
 };
 Recipe recipe(const std::string& model, bool real_data) {
-  if (model == "resnet9") return {64, real_data ? 10 : 2, 0.4, 512};
+  if (model == "resnet9") return {64, real_data ? 8 : 2, 0.4, 512};
   return {24, real_data ? 10 : 2, 0.3, 256};
 }
 

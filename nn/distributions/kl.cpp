@@ -37,8 +37,8 @@ Tensor kl_divergence(const Normal& p, const Normal& q) {
 Tensor kl_divergence(const MultivariateNormal& p, const MultivariateNormal& q) {
   if (p.event_shape() != q.event_shape())
     fail<ShapeError>("kl_divergence: vectors of ", p.event_shape()[0], " and of ", q.event_shape()[0]);
-  const Tensor spread = detail::solve_lower(q.scale_tril, p.scale_tril);
-  const Tensor away = detail::solve_lower(q.scale_tril, unsqueeze(p.loc - q.loc, -1));
+  const Tensor spread = solve_triangular(q.scale_tril, p.scale_tril);
+  const Tensor away = solve_triangular(q.scale_tril, unsqueeze(p.loc - q.loc, -1));
   const Dims matrix{-2, -1};
   return detail::log_det_lower(q.scale_tril) - detail::log_det_lower(p.scale_tril) +
          (sum(square(spread), {.dim = matrix}) + sum(square(away), {.dim = matrix}) - p.event_shape()[0]) / 2;

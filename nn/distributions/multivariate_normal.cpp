@@ -16,21 +16,32 @@ Shape with(Shape shape, std::initializer_list<int64_t> sizes) {
   return shape;
 }
 
+Tensor flipped(const Tensor& x) { return flip(x, {-2, -1}); }
+
+// The lower factor of a precision's inverse: P = U U^T with U upper triangular, which is Cholesky's factor from the
+// last row on, so the inverse is (U^-T) (U^-T)^T.
+Tensor scale_of_precision(const Tensor& precision) {
+  const Tensor upper = flipped(cholesky(flipped(precision)));
+  const Tensor unit = eye(precision.size(-1), {.dtype = precision.dtype(), .device = precision.device()});
+  return solve_triangular(transpose(upper, -2, -1), unit);
+}
+
+Tensor scale_of(const char* name, const Spread& s) {
+  const int given = s.scale_tril.defined() + s.covariance_matrix.defined() + s.precision_matrix.defined();
+  if (given != 1)
+    fail<ValueError>(name, ": expected one of scale_tril, covariance_matrix and precision_matrix, got ", given);
+  const Tensor& m = s.scale_tril.defined()          ? s.scale_tril
+                    : s.covariance_matrix.defined() ? s.covariance_matrix
+                                                    : s.precision_matrix;
+  if (m.ndim() < 2 || m.size(-1) != m.size(-2) || m.size(-1) < 1)
+    fail<ShapeError>(name, ": expected a matrix [..., d, d], got ", m.shape());
+  if (s.covariance_matrix.defined()) return cholesky(m);
+  return s.precision_matrix.defined() ? scale_of_precision(m) : m;
+}
+
 }  // namespace
 
 namespace detail {
-
-// Row i is (b_i - lower_i x) / lower_ii with the rows of x that are known.
-Tensor solve_lower(const Tensor& lower, const Tensor& b) {
-  std::vector<Tensor> rows;
-  for (int64_t i = 0; i < lower.size(-1); ++i) {
-    const Tensor row = narrow(lower, -2, i, 1);
-    Tensor rest = narrow(b, -2, i, 1);
-    if (i > 0) rest = rest - matmul(narrow(row, -1, 0, i), cat(rows, -2));
-    rows.push_back(rest / narrow(row, -1, i, 1));
-  }
-  return cat(rows, -2);
-}
 
 Tensor log_det_lower(const Tensor& lower) { return sum(log(diagonal(lower, 0, -2, -1)), {.dim = -1}); }
 
@@ -38,20 +49,17 @@ Tensor log_det_lower(const Tensor& lower) { return sum(log(diagonal(lower, 0, -2
 
 MultivariateNormal::MultivariateNormal(const Tensor& mean, const Spread& spread)
     : Distribution("MultivariateNormal", true) {
-  if (spread.covariance_matrix.defined() || spread.precision_matrix.defined() || !spread.scale_tril.defined())
-    fail<ValueError>(name(),
-                     ": expected scale_tril, the Cholesky factor of the covariance; from a covariance or "
-                     "precision matrix it is not computed here");
-  const Shape& m = spread.scale_tril.shape();
-  if (mean.ndim() < 1 || m.ndim() < 2 || m.back() != mean.shape().back() || m[m.ndim() - 2] != m.back() || m.back() < 1)
-    fail<ShapeError>(name(), ": expected loc [..., d] and scale_tril [..., d, d], got ", mean.shape(), " and ", m);
-  if (mean.dtype() != spread.scale_tril.dtype() || !is_floating(mean.dtype()))
-    fail<DTypeError>(name(), ": expected loc and scale_tril of one floating dtype, got ", mean.dtype(), " and ",
-                     spread.scale_tril.dtype());
+  const Tensor scale = scale_of(name(), spread);
+  const Shape& m = scale.shape();
+  if (mean.ndim() < 1 || m.back() != mean.shape().back())
+    fail<ShapeError>(name(), ": expected loc [..., d] and a matrix [..., d, d], got ", mean.shape(), " and ", m);
+  if (mean.dtype() != scale.dtype() || !is_floating(mean.dtype()))
+    fail<DTypeError>(name(), ": expected loc and the matrix of one floating dtype, got ", mean.dtype(), " and ",
+                     scale.dtype());
   const Shape batch = broadcast_shapes(name(), leading(mean.shape(), 1), leading(m, 2));
   const int64_t d = m.back();
   loc = expand(mean, with(batch, {d}));
-  scale_tril = expand(spread.scale_tril, with(batch, {d, d}));
+  scale_tril = expand(scale, with(batch, {d, d}));
   detail::check_parameter(name(), "loc must be a number", loc, detail::is_number);
   detail::check_parameter(name(), "the diagonal of scale_tril must be positive", diagonal(scale_tril, 0, -2, -1),
                           detail::is_positive);
@@ -65,7 +73,7 @@ Tensor MultivariateNormal::draw(const Shape& shape, Generator* generator) const 
 }
 
 Tensor MultivariateNormal::log_prob(const Tensor& value) const {
-  const Tensor away = detail::solve_lower(scale_tril, unsqueeze(value - loc, -1));
+  const Tensor away = solve_triangular(scale_tril, unsqueeze(value - loc, -1));
   const auto d = double(event_shape()[0]);
   return sum(square(away), {.dim = {-2, -1}}) * -0.5 - detail::log_det_lower(scale_tril) - d / 2 * kLogTwoPi;
 }

@@ -5,14 +5,16 @@
 
 namespace tenrec::distributions {
 
-// Which of the three says how the vector spreads.
+// How the vector spreads: one of the three, each [..., d, d].
 struct Spread {
   Tensor scale_tril = {};         // lower triangular, positive diagonal: covariance = scale_tril scale_tril^T
-  Tensor covariance_matrix = {};  // ValueError for these two: they need a Cholesky decomposition
-  Tensor precision_matrix = {};
+  Tensor covariance_matrix = {};  // symmetric, positive definite; its lower triangle is read
+  Tensor precision_matrix = {};   // the covariance's inverse, likewise
 };
 
-// loc [..., d], scale_tril [..., d, d]; batch dimensions broadcast. What is above the diagonal must be 0.
+// loc [..., d]; batch dimensions broadcast. ValueError unless exactly one of the three is given, and if there is
+// something above the diagonal of scale_tril; NumericError for a covariance or precision that is not positive definite.
+// f32 and f64.
 class MultivariateNormal : public Distribution {
  public:
   MultivariateNormal(const Tensor& loc, const Spread& spread);
@@ -27,8 +29,6 @@ class MultivariateNormal : public Distribution {
 };
 
 namespace detail {
-// x with lower x = b for lower triangular matrices [..., d, d] and b [..., d, k], by forward substitution.
-Tensor solve_lower(const Tensor& lower, const Tensor& b);
 // log |lower|, [...].
 Tensor log_det_lower(const Tensor& lower);
 }  // namespace detail
