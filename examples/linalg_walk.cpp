@@ -8,6 +8,7 @@
 #include <cstdio>
 
 #include "common/app.h"
+#include "tenrec/autograd/ops/linalg.h"
 
 using namespace tenrec;
 

@@ -3,23 +3,26 @@
 // I. Lagaris, A. Likas and D. Fotiadis, "Artificial neural networks for solving ordinary and partial differential
 // equations" (1998) have it, so all there is to learn is the equation: u_t = alpha u_xx, whose solution is known, or
 // Burgers' u_t + u u_x = nu u_xx, which steepens to a front and is compared with finite differences.
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
 
 #include "common/app.h"
 #include "tenrec/autograd/odeint.h"
+#include "tenrec/optim/lbfgs.h"
 
 using namespace tenrec;
 
 namespace {
 
 constexpr double kAlpha = 0.1, kNu = 0.02;
+constexpr int64_t kLook = 100;  // iterations of L-BFGS between two lines of output
 TensorOptions in_f64() { return {.dtype = f64}; }
 
 struct Settings {
   std::string equation = "heat";
-  int64_t steps = 1500, fine_steps = 300, points = 1000;
+  int64_t steps = 1500, fine_steps = 1000, points = 1000;
   int64_t hidden = 24;
   double lr = 5e-3;
 };
@@ -163,9 +166,13 @@ int main(int argc, char** argv) {
     const Equation equation(s.equation);
     Field field(equation, s.hidden);
     const Tensor points = scattered(equation, s.points);
-    Adam adam(parameters(field), {.lr = s.lr});
+    const std::vector<Tensor> weights = parameters(field);
+    Adam adam(weights, {.lr = s.lr});
     CosineAnnealingLR schedule(adam, {.t_max = s.steps, .eta_min = s.lr / 50});
-    LBFGS lbfgs(parameters(field), {.max_iter = 20, .history_size = 50, .line_search_fn = LineSearch::strong_wolfe});
+    LBFGS lbfgs(weights, {.max_iter = std::clamp<int64_t>(s.fine_steps, 1, kLook),
+                          .tolerance_grad = 1e-12,
+                          .tolerance_change = 0,
+                          .line_search = LineSearch::strong_wolfe});
     examples::catch_signals();
     int64_t steps = 0;
     double loss = 0;
@@ -175,34 +182,35 @@ int main(int argc, char** argv) {
       std::printf("%-6s step %5ld  loss %.3e\n", method, long(steps), loss);
       std::fflush(stdout);
     };
-    const std::vector<Tensor> weights = parameters(field);
-    const auto closure = [&] {
-      const Tensor mean_square = mean(square(field.residual(points)));
-      const std::vector<Tensor> g = grad(mean_square, weights);  // not by the points, which require grad too
+    const auto mean_square = [&] { return mean(square(field.residual(points))); };
+    for (; steps < s.steps && !examples::interrupted(); ++steps) {
+      const Tensor now = mean_square();
+      const std::vector<Tensor> g = grad(now, weights);  // not by the points, which require grad too
       for (size_t i = 0; i < g.size(); ++i) weights[i].set_grad(g[i]);
-      return mean_square.detach();
-    };
-    while (steps < s.steps && !examples::interrupted()) {
-      loss = adam.step(closure).item<double>();
+      adam.step();
       schedule.step();
-      if (++steps % 250 == 0) say("Adam");
+      loss = now.item<double>();
+      if (steps % 250 == 0) say("Adam");
     }
-    for (int64_t done = 0; done < s.fine_steps && !examples::interrupted(); done += 20) {
-      loss = lbfgs.step(closure).item<double>();
-      steps += 20;
-      if ((done + 20) % 100 == 0) say("L-BFGS");
+    StepResult result;
+    for (int64_t done = 0; done < s.fine_steps && result.status == StepStatus::moved && !examples::interrupted();) {
+      result = lbfgs.step(mean_square);
+      done += std::max<int64_t>(1, result.iterations);
+      steps += result.iterations;
+      loss = result.loss;
+      say("L-BFGS");
     }
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    const Comparison result = compare(equation, field);
+    const Comparison compared = compare(equation, field);
     if (!flags.quiet)
-      std::printf("relative error %.2e against %s\n", result.relative_error(),
+      std::printf("relative error %.2e against %s\n", compared.relative_error(),
                   s.equation == "heat" ? "the analytic solution" : "finite differences");
-    if (!picture.empty()) draw(picture, equation, result);
+    if (!picture.empty()) draw(picture, equation, compared);
     examples::print_result(examples::report(flags, "pinn", "mlp", s.equation,
                                             {{"epochs", steps},
                                              {"steps", steps},
                                              {"train_loss", loss},
-                                             {"relative_error", result.relative_error()},
+                                             {"relative_error", compared.relative_error()},
                                              {"seconds", seconds},
                                              {"samples_per_second", double(steps * s.points) / seconds},
                                              {"weights_sha256", examples::weights_sha256(field)}}));

@@ -9,6 +9,7 @@
 #include <cstdio>
 
 #include "common/run_state.h"
+#include "tenrec/autograd/ops/linalg.h"
 
 using namespace tenrec;
 
