@@ -1,6 +1,6 @@
 #include "tenrec/kernels/gemm_eigen.h"
 
-#include "tenrec/kernels/eigen.h"
+#include "tenrec/kernels/eigen_impl.h"
 
 namespace tenrec::kernels {
 

@@ -4,7 +4,7 @@
 #include <Eigen/QR>
 #include <cmath>
 
-#include "tenrec/kernels/linalg_eigen.h"
+#include "tenrec/kernels/linalg_cpu_impl.h"
 
 namespace tenrec::kernels {
 namespace {

@@ -3,7 +3,7 @@
 #include <Eigen/SVD>
 #include <cmath>
 
-#include "tenrec/kernels/linalg_eigen.h"
+#include "tenrec/kernels/linalg_cpu_impl.h"
 
 namespace tenrec::kernels {
 namespace {

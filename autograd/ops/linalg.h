@@ -145,7 +145,7 @@ Tensor svdvals(const Tensor& a);
 // Of any square matrix: a v = v diag(values). There are no complex dtypes, so real and imaginary parts are tensors of
 // their own: values [..., n], in no order but that a complex pair stands together, the positive imaginary part first;
 // vectors [..., n, n] are columns of norm 1 whose largest component is real and positive. Equal eigenvalues as in eigh;
-// the gradient of a matrix without n independent eigenvectors is a NumericError.
+// a matrix without n independent eigenvectors has no derivative, and rounding alone decides what comes instead.
 struct Eig {
   Tensor values_real, values_imag, vectors_real, vectors_imag;
 };

@@ -4,7 +4,7 @@
 #include <algorithm>
 
 #include "tenrec/core/parallel.h"
-#include "tenrec/kernels/eigen.h"
+#include "tenrec/kernels/eigen_impl.h"
 #include "tenrec/kernels/linalg.h"
 #include "tenrec/kernels/visit.h"
 
