@@ -12,7 +12,8 @@ target_compile_definitions(tenrec PUBLIC TENREC_HAVE_CUDA)
 
 # What calls NVIDIA's libraries has references in tests/emulator instead.
 if(TENREC_CUDA STREQUAL "EMULATED")
-  list(REMOVE_ITEM cuda_sources kernels/cuda/cublas.cpp kernels/cuda/cudnn.cpp core/cuda/nvtx.cpp)
+  list(REMOVE_ITEM cuda_sources kernels/cuda/cublas.cpp kernels/cuda/cudnn.cpp kernels/cuda/cusolver.cpp
+       core/cuda/nvtx.cpp)
   list(FILTER cuda_kernels EXCLUDE REGEX "_cub\\.cu$")
 endif()
 target_sources(tenrec PRIVATE ${cuda_sources} ${cuda_kernels})
@@ -34,18 +35,26 @@ set(CMAKE_CUDA_RUNTIME_LIBRARY Shared)  # one runtime, that of the libraries too
 enable_language(CUDA)
 find_package(CUDAToolkit REQUIRED)
 find_package(CUDNN 9 REQUIRED)
-# A toolkit may come without its product library where pip brought that.
-if(NOT TARGET CUDA::cublasLt)
+# A toolkit may come without its libraries of products and solvers where pip brought those.
+foreach(place IN ITEMS cublasLt:13:cublasLt.h cublas:13:cublas_v2.h cusolver:12:cusolverDn.h)
+  string(REPLACE ":" ";" place "${place}")
+  list(GET place 0 library)
+  list(GET place 1 version)
+  list(GET place 2 header)
+  if(TARGET CUDA::${library})
+    continue()
+  endif()
   include(PythonPlaces)
   set(places ${TENREC_PYTHON_NVIDIA})
   list(TRANSFORM places APPEND /cu13)
-  find_library(CUBLASLT_LIBRARY NAMES cublasLt libcublasLt.so.13 NAMES_PER_DIR HINTS ${places} PATH_SUFFIXES lib REQUIRED)
-  find_path(CUBLASLT_INCLUDE_DIR cublasLt.h HINTS ${places} PATH_SUFFIXES include REQUIRED)
-  mark_as_advanced(CUBLASLT_LIBRARY CUBLASLT_INCLUDE_DIR)
-  add_library(CUDA::cublasLt UNKNOWN IMPORTED)
-  set_target_properties(CUDA::cublasLt PROPERTIES IMPORTED_LOCATION "${CUBLASLT_LIBRARY}"
-                                                  INTERFACE_INCLUDE_DIRECTORIES "${CUBLASLT_INCLUDE_DIR}")
-endif()
+  string(TOUPPER ${library} NAME)
+  find_library(${NAME}_LIBRARY NAMES ${library} lib${library}.so.${version} NAMES_PER_DIR HINTS ${places} PATH_SUFFIXES lib REQUIRED)
+  find_path(${NAME}_INCLUDE_DIR ${header} HINTS ${places} PATH_SUFFIXES include REQUIRED)
+  mark_as_advanced(${NAME}_LIBRARY ${NAME}_INCLUDE_DIR)
+  add_library(CUDA::${library} UNKNOWN IMPORTED)
+  set_target_properties(CUDA::${library} PROPERTIES IMPORTED_LOCATION "${${NAME}_LIBRARY}"
+                                                    INTERFACE_INCLUDE_DIRECTORIES "${${NAME}_INCLUDE_DIR}")
+endforeach()
 # CMake 3.25 knows no C++20 for nvcc 13 and drops the request without a word.
 if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)
   set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION "-std=c++20")
@@ -58,4 +67,4 @@ target_compile_options(tenrec PRIVATE "$<$<COMPILE_LANGUAGE:CUDA>:--fmad=false;-
 if(TENREC_WERROR)
   target_compile_options(tenrec PRIVATE "$<$<COMPILE_LANGUAGE:CUDA>:-Werror=all-warnings>")
 endif()
-target_link_libraries(tenrec PRIVATE CUDA::cudart CUDA::cublasLt CUDA::nvtx3 CUDNN::cudnn)
+target_link_libraries(tenrec PRIVATE CUDA::cudart CUDA::cublasLt CUDA::cublas CUDA::cusolver CUDA::nvtx3 CUDNN::cudnn)

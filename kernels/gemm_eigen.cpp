@@ -1,25 +1,8 @@
-#define EIGEN_DONT_PARALLELIZE
 #include "tenrec/kernels/gemm_eigen.h"
 
-// g++ 12 takes the undefined registers inside its own AVX-512 intrinsics for a mistake of ours.
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#endif
-
-#include <Eigen/Core>
+#include "tenrec/kernels/eigen_impl.h"
 
 namespace tenrec::kernels {
-namespace {
-
-// Eigen cuts the product by the cache sizes it finds, and how it cuts decides the order of the sums: pinned, so that
-// two machines of one instruction set agree.
-const bool cache_sizes_pinned = [] {
-  Eigen::setCpuCacheSizes(32 << 10, 1 << 20, 16 << 20);
-  return true;
-}();
-
-}  // namespace
 
 template <class T>
 void eigen_gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, const T* a, int64_t lda, const T* b,

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "op_cases/linalg_cases.h"
 #include "tenrec/core/philox.h"
 
 namespace tenrec::testing {
@@ -22,6 +23,7 @@ const std::vector<OpCase>& op_cases() {
     add_sort_cases(add);
     add_random_cases(add);
     add_matmul_cases(add);
+    add_linalg_cases(add);
     add_linear_cases(add);
     add_conv_cases(add);
     add_pool_cases(add);
