@@ -77,10 +77,14 @@ class MemoryImage {
 #if defined(TENREC_HAVE_CUDA)
 // Does `action`, and again before each replay if a step is being recorded. `state` returns what would undo it.
 void repeat_on_replay(const HostAction& action, const std::function<HostAction()>& state);
+// For work on the device within such an action whose numbers are the same in every step, products of matrices say: it
+// is recorded with the rest of the step and is not done when the action is repeated.
+void fixed_on_replay(const HostAction& work);
 // `undo` is called if the recording that goes on fails.
 void undo_if_refused(const HostAction& undo);
 #else
 inline void repeat_on_replay(const HostAction& action, const std::function<HostAction()>&) { action(); }
+inline void fixed_on_replay(const HostAction& work) { work(); }
 inline void undo_if_refused(const HostAction&) {}
 #endif
 

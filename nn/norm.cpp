@@ -34,6 +34,14 @@ Tensor BatchNorm::operator()(const Tensor& x) const {
                     {.training = batch_statistics, .momentum = options_.momentum, .eps = options_.eps});
 }
 
+void BatchNorm::reset_running_stats() {
+  if (!running_mean.defined()) return;
+  const NoGrad off;
+  zero_(running_mean);
+  fill_(running_var, 1);
+  zero_(num_batches_tracked);
+}
+
 void BatchNorm::visit(Visitor& v) {
   v("weight", weight);
   v("bias", bias);

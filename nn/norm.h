@@ -19,6 +19,10 @@ class BatchNorm : public Module {
   Tensor operator()(const Tensor& x) const;
   void visit(Visitor& v) override;
   std::string details() const override { return concat(channels_); }
+  // Mean 0, variance 1, no batches: as a new layer's.
+  void reset_running_stats();
+  double momentum() const { return options_.momentum; }
+  void set_momentum(double momentum) { options_.momentum = momentum; }
   Tensor weight, bias, running_mean, running_var, num_batches_tracked;
 
  protected:

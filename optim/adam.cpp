@@ -10,7 +10,7 @@ Adam::Adam(const std::vector<Tensor>& params, const AdamOptions& options)
     : Adam(std::vector<Group>{{params, options}}) {}
 Adam::Adam(const std::vector<Group>& groups) : Adam(groups, false) {}
 Adam::Adam(const std::vector<Group>& groups, bool decoupled)
-    : GroupedOptimizer({"mean", "square"}), decoupled_(decoupled) {
+    : GroupedOptimizer({"mean", "square", "max_square"}), decoupled_(decoupled) {
   for (const auto& [params, options] : groups) add_group(params, options);
 }
 
@@ -24,9 +24,10 @@ void Adam::check_options(const AdamOptions& o) const {
 }
 
 void Adam::update() {
+  const char* name = decoupled_ ? "AdamW" : "Adam";
   for (size_t g = 0; g < options_.size(); ++g) {
     const AdamOptions& o = options_[g];
-    for_each_batch(g, {0, 1}, 0, [&](const Batch& batch) {
+    const auto move = [&](const Batch& batch) {
       const auto steps = double(batch.steps);
       const kernels::AdamStep step{o.lr,
                                    o.beta1,
@@ -35,17 +36,22 @@ void Adam::update() {
                                    o.weight_decay,
                                    decoupled_,
                                    1 - std::pow(o.beta1, steps),
-                                   1 - std::pow(o.beta2, steps)};
-      dispatch(decoupled_ ? "AdamW" : "Adam", batch.device,
-               [&](auto device) { kernels::adam_step(device, batch.dtype, batch.tensors, step); });
-    });
+                                   1 - std::pow(o.beta2, steps),
+                                   o.amsgrad};
+      dispatch(name, batch.device, [&](auto device) { kernels::adam_step(device, batch.dtype, batch.tensors, step); });
+    };
+    if (o.amsgrad)
+      for_each_batch(g, {0, 1, 2}, 0, move);
+    else
+      for_each_batch(g, {0, 1}, 0, move);
   }
 }
 
 namespace {
 std::vector<Adam::Group> as_adam(const std::vector<AdamW::Group>& groups) {
   std::vector<Adam::Group> out;
-  for (const auto& [params, o] : groups) out.push_back({params, {o.lr, o.beta1, o.beta2, o.eps, o.weight_decay}});
+  for (const auto& [params, o] : groups)
+    out.push_back({params, {o.lr, o.beta1, o.beta2, o.eps, o.weight_decay, o.amsgrad}});
   return out;
 }
 }  // namespace

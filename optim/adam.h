@@ -11,9 +11,11 @@ struct AdamOptions {
   double beta2 = 0.999;
   double eps = 1e-8;
   double weight_decay = 0;
+  bool amsgrad = false;
 };
 
-// Kingma and Ba, "Adam: a method for stochastic optimization", 2015. weight_decay is added to the gradient.
+// Kingma and Ba, "Adam: a method for stochastic optimization", 2015. weight_decay is added to the gradient. amsgrad
+// divides by the largest variance so far: Reddi, Kale and Kumar, "On the convergence of Adam and beyond", 2018.
 class Adam : public GroupedOptimizer<AdamOptions> {
  public:
   explicit Adam(const std::vector<Tensor>& params, const AdamOptions& options = {});
@@ -34,6 +36,7 @@ struct AdamWOptions {
   double beta2 = 0.999;
   double eps = 1e-8;
   double weight_decay = 0.01;
+  bool amsgrad = false;
 };
 
 // Loshchilov and Hutter, "Decoupled weight decay regularization", 2019: the parameter shrinks by lr * weight_decay.

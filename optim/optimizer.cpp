@@ -48,12 +48,20 @@ void Optimizer::add_parameters(const std::vector<Tensor>& params, size_t group) 
 }
 
 void Optimizer::ensure_state(Slot& slot, int k, double value) {
+  const DType dtype = slot.param.dtype() == f64 ? f64 : f32;
   if (slot.state[k].defined()) {
-    slot.state[k] = slot.state[k].to(slot.param.device());  // the model may have been moved since
+    // The model may have been moved or cast since, or the state be one of another dtype.
+    slot.state[k] = contiguous(slot.state[k].to(slot.param.device()).to(dtype));
     return;
   }
-  const DType dtype = slot.param.dtype() == f64 ? f64 : f32;
   slot.state[k] = full(slot.param.shape(), value, {.dtype = dtype, .device = slot.param.device()});
+}
+
+std::vector<Optimizer::Slot*> Optimizer::slots_with_gradient(size_t group) {
+  std::vector<Slot*> out;
+  for (Slot& slot : slots_)
+    if (slot.group == group && slot.param.grad().defined()) out.push_back(&slot);
+  return out;
 }
 
 void Optimizer::for_each_batch(size_t group, std::initializer_list<int> states, double initial,
@@ -61,33 +69,36 @@ void Optimizer::for_each_batch(size_t group, std::initializer_list<int> states, 
   const NoGrad off;
   std::vector<kernels::OptimTensor> tensors;
   std::vector<Tensor> keep;  // gradients made contiguous live until the batch is done
+  std::vector<Slot*> slots;
   tensors.reserve(slots_.size());
   keep.reserve(slots_.size());
   Batch batch;
   const auto flush = [&] {
     batch.tensors = tensors;
+    batch.slots = slots;
     if (!tensors.empty()) update(batch);
     tensors.clear();
     keep.clear();
+    slots.clear();
   };
-  for (Slot& slot : slots_) {
-    if (slot.group != group) continue;
-    const Tensor grad = slot.param.grad();
-    if (!grad.defined()) continue;
-    for (int k : states) ensure_state(slot, k, initial);
-    ++slot.steps;
-    const Device device = slot.param.device();
-    if (slot.steps != batch.steps || slot.param.dtype() != batch.dtype || device != batch.device) flush();
-    batch = {device, slot.param.dtype(), slot.steps, {}};
-    keep.push_back(contiguous(grad));
-    kernels::OptimTensor entry{.numel = slot.param.numel()};
+  for (Slot* slot : slots_with_gradient(group)) {
+    for (int k : states) ensure_state(*slot, k, initial);
+    ++slot->steps;
+    const Device device = slot->param.device();
+    if (slot->steps != batch.steps || slot->number != batch.number || slot->param.dtype() != batch.dtype ||
+        device != batch.device)
+      flush();
+    batch = {device, slot->param.dtype(), slot->steps, slot->number, {}, {}};
+    slots.push_back(slot);
+    keep.push_back(contiguous(slot->param.grad()));
+    kernels::OptimTensor entry{.numel = slot->param.numel()};
     dispatch("optimizer step", device, [&](auto) {
-      entry.param = view(slot.param).data;
+      entry.param = view(slot->param).data;
       entry.grad = view(keep.back()).data;
-      for (int k : states) entry.state[k] = view(slot.state[k]).data;
+      for (int k : states) entry.state[k] = view(slot->state[k]).data;
     });
     tensors.push_back(entry);
-    detail::bump_version(slot.param);
+    detail::bump_version(slot->param);
   }
   flush();
 }
@@ -97,6 +108,7 @@ std::vector<NamedTensor> Optimizer::state_dict() const {
   for (size_t g = 0; g < group_count(); ++g) out.push_back({concat("group", g, ".lr"), scalar(lr(g), {.dtype = f64})});
   for (size_t i = 0; i < slots_.size(); ++i) {
     out.push_back({concat(i, ".step"), scalar(slots_[i].steps, {.dtype = f64})});
+    if (number_name_) out.push_back({concat(i, ".", number_name_), scalar(slots_[i].number, {.dtype = f64})});
     for (size_t k = 0; k < state_names_.size(); ++k)
       if (slots_[i].state[k].defined()) out.push_back({concat(i, ".", state_names_[k]), slots_[i].state[k]});
   }
@@ -113,9 +125,10 @@ void Optimizer::load_state_dict(const std::vector<NamedTensor>& state) {
     return it->second.item<double>();
   };
   std::vector<Slot> loaded = slots_;
-  size_t used = group_count() + slots_.size();
+  size_t used = group_count() + (number_name_ ? 2 : 1) * slots_.size();
   for (size_t i = 0; i < loaded.size(); ++i) {
     loaded[i].steps = int64_t(number(concat(i, ".step")));
+    if (number_name_) loaded[i].number = number(concat(i, ".", number_name_));
     for (size_t k = 0; k < state_names_.size(); ++k) {
       const std::string name = concat(i, ".", state_names_[k]);
       const auto it = given.find(name);

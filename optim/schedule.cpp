@@ -64,62 +64,254 @@ void Scheduler::load_state_dict(const std::vector<NamedTensor>& state) {
   fail<ValueError>("scheduler: the saved state has no base_rates");
 }
 
+// --- schedules as functions of the base rate and the steps ----------------------------------------------------------
+
+namespace {
+
+double half_cosine(double from, double to, double t) {
+  return to + (from - to) * (1 + std::cos(std::numbers::pi * t)) / 2;
+}
+
+void check_options(const StepLROptions& o) { check(o.step_size > 0, "StepLR: step_size must be positive"); }
+double rate_of(const StepLROptions& o, double base, int64_t steps) {
+  return base * std::pow(o.gamma, double(steps / o.step_size));
+}
+
+void check_options(const MultiStepLROptions& o) {
+  check(std::is_sorted(o.milestones.begin(), o.milestones.end()), "MultiStepLR: milestones must rise");
+}
+double rate_of(const MultiStepLROptions& o, double base, int64_t steps) {
+  const auto& m = o.milestones;
+  return base * std::pow(o.gamma, double(std::upper_bound(m.begin(), m.end(), steps) - m.begin()));
+}
+
+void check_options(const CosineAnnealingLROptions& o) {
+  check(o.t_max > 0, "CosineAnnealingLR: t_max must be positive");
+}
+double rate_of(const CosineAnnealingLROptions& o, double base, int64_t steps) {
+  return half_cosine(base, o.eta_min, double(steps) / double(o.t_max));
+}
+
+void check_options(const ExponentialLROptions& o) { check(o.gamma > 0, "ExponentialLR: gamma must be positive"); }
+double rate_of(const ExponentialLROptions& o, double base, int64_t steps) {
+  return base * std::pow(o.gamma, double(steps));
+}
+
+void check_options(const CosineAnnealingWarmRestartsOptions& o) {
+  check(o.t_0 > 0, "CosineAnnealingWarmRestarts: t_0 must be positive");
+  check(o.t_mult > 0, "CosineAnnealingWarmRestarts: t_mult must be positive");
+}
+double rate_of(const CosineAnnealingWarmRestartsOptions& o, double base, int64_t steps) {
+  int64_t length = o.t_0, at = steps;
+  if (o.t_mult == 1) {
+    at %= length;
+  } else {
+    for (; at >= length; length *= o.t_mult) at -= length;
+  }
+  return half_cosine(base, o.eta_min, double(at) / double(length));
+}
+
+void check_options(const PolynomialLROptions& o) {
+  check(o.total_steps > 0, "PolynomialLR: total_steps must be positive");
+}
+double rate_of(const PolynomialLROptions& o, double base, int64_t steps) {
+  const int64_t left = o.total_steps - std::min(steps, o.total_steps);
+  return base * std::pow(double(left) / double(o.total_steps), o.power);
+}
+
+void check_options(const ConstantLROptions& o) {
+  check(o.total_steps >= 0, "ConstantLR: total_steps must not be negative");
+  check(o.factor >= 0 && o.factor <= 1, "ConstantLR: factor must lie in [0, 1]");
+}
+double rate_of(const ConstantLROptions& o, double base, int64_t steps) {
+  return steps < o.total_steps ? base * o.factor : base;
+}
+
+void check_options(const LambdaLROptions& o) { check(bool(o.factor), "LambdaLR: there is no function"); }
+double rate_of(const LambdaLROptions& o, double base, int64_t steps) { return base * o.factor(steps); }
+
+void check_options(const NoamLROptions& o) {
+  check(o.d_model > 0, "NoamLR: d_model must be positive");
+  check(o.warmup_steps > 0, "NoamLR: warmup_steps must be positive");
+}
+double rate_of(const NoamLROptions& o, double base, int64_t steps) {
+  const double n = double(steps) + 1;
+  return base / std::sqrt(double(o.d_model)) * std::min(1 / std::sqrt(n), n * std::pow(double(o.warmup_steps), -1.5));
+}
+
+void check_options(const WarmupStableDecayLROptions& o) {
+  check(o.warmup_steps >= 0 && o.stable_steps >= 0, "WarmupStableDecayLR: steps must not be negative");
+  check(o.decay_steps > 0, "WarmupStableDecayLR: decay_steps must be positive");
+  check(o.min_factor >= 0, "WarmupStableDecayLR: min_factor must not be negative");
+}
+double rate_of(const WarmupStableDecayLROptions& o, double base, int64_t steps) {
+  if (steps < o.warmup_steps) return base * double(steps) / double(o.warmup_steps);
+  const int64_t at = std::clamp<int64_t>(steps - o.warmup_steps - o.stable_steps, 0, o.decay_steps);
+  const double t = double(at) / double(o.decay_steps);
+  const double left = o.shape == DecayShape::linear   ? 1 - t
+                      : o.shape == DecayShape::cosine ? half_cosine(1, 0, t)
+                                                      : 1 - std::sqrt(t);
+  return base * (o.min_factor + (1 - o.min_factor) * left);
+}
+
+void check_options(const LinearLROptions& o) {
+  check(o.total_steps > 0, "LinearLR: total_steps must be positive");
+  check(o.start_factor > 0, "LinearLR: start_factor must be positive");
+}
+double rate_of(const LinearLROptions& o, double base, int64_t steps) {
+  const double t = std::min(1.0, double(steps) / double(o.total_steps));
+  return base * (o.start_factor + (o.end_factor - o.start_factor) * t);
+}
+
+void check_options(const OneCycleLROptions& o) {
+  check(o.total_steps > 0, "OneCycleLR: total_steps must be positive");
+  check(o.pct_start >= 0 && o.pct_start <= 1, "OneCycleLR: pct_start must lie in [0, 1]");
+  check(o.max_lr > 0 && o.div_factor > 0 && o.final_div_factor > 0,
+        "OneCycleLR: max_lr and the divisors must be positive");
+}
+// The base rate is max_lr.
+double rate_of(const OneCycleLROptions& o, double base, int64_t steps) {
+  const double peak = o.pct_start * double(o.total_steps) - 1, last = double(o.total_steps) - 1;
+  const double at = std::min(double(steps), last), first = 1 / o.div_factor;
+  if (at <= peak) return base * half_cosine(first, 1, peak > 0 ? at / peak : 1);
+  return base * half_cosine(1, first / o.final_div_factor, last > peak ? (at - peak) / (last - peak) : 1);
+}
+
+template <class Options>
+std::function<double(double, int64_t)> checked_rate(const Options& options) {
+  check_options(options);
+  return [options](double base, int64_t steps) { return rate_of(options, base, steps); };
+}
+
+}  // namespace
+
 StepLR::StepLR(Optimizer& optimizer, const StepLROptions& options) : Scheduler(optimizer), options_(options) {
-  check(options.step_size > 0, "StepLR: step_size must be positive");
+  check_options(options);
   apply();
 }
-double StepLR::rate(double base, int64_t steps) const {
-  return base * std::pow(options_.gamma, double(steps / options_.step_size));
-}
+double StepLR::rate(double base, int64_t steps) const { return rate_of(options_, base, steps); }
 
 MultiStepLR::MultiStepLR(Optimizer& optimizer, const MultiStepLROptions& options)
     : Scheduler(optimizer), options_(options) {
-  check(std::is_sorted(options.milestones.begin(), options.milestones.end()), "MultiStepLR: milestones must rise");
+  check_options(options);
   apply();
 }
-double MultiStepLR::rate(double base, int64_t steps) const {
-  const auto& m = options_.milestones;
-  return base * std::pow(options_.gamma, double(std::upper_bound(m.begin(), m.end(), steps) - m.begin()));
-}
+double MultiStepLR::rate(double base, int64_t steps) const { return rate_of(options_, base, steps); }
 
 CosineAnnealingLR::CosineAnnealingLR(Optimizer& optimizer, const CosineAnnealingLROptions& options)
     : Scheduler(optimizer), options_(options) {
-  check(options.t_max > 0, "CosineAnnealingLR: t_max must be positive");
+  check_options(options);
   apply();
 }
-double CosineAnnealingLR::rate(double base, int64_t steps) const {
-  const double low = options_.eta_min;
-  return low + (base - low) * (1 + std::cos(std::numbers::pi * double(steps) / double(options_.t_max))) / 2;
+double CosineAnnealingLR::rate(double base, int64_t steps) const { return rate_of(options_, base, steps); }
+
+ExponentialLR::ExponentialLR(Optimizer& optimizer, const ExponentialLROptions& options)
+    : Scheduler(optimizer), options_(options) {
+  check_options(options);
+  apply();
 }
+double ExponentialLR::rate(double base, int64_t steps) const { return rate_of(options_, base, steps); }
+
+CosineAnnealingWarmRestarts::CosineAnnealingWarmRestarts(Optimizer& optimizer,
+                                                         const CosineAnnealingWarmRestartsOptions& options)
+    : Scheduler(optimizer), options_(options) {
+  check_options(options);
+  apply();
+}
+double CosineAnnealingWarmRestarts::rate(double base, int64_t steps) const { return rate_of(options_, base, steps); }
+
+PolynomialLR::PolynomialLR(Optimizer& optimizer, const PolynomialLROptions& options)
+    : Scheduler(optimizer), options_(options) {
+  check_options(options);
+  apply();
+}
+double PolynomialLR::rate(double base, int64_t steps) const { return rate_of(options_, base, steps); }
+
+ConstantLR::ConstantLR(Optimizer& optimizer, const ConstantLROptions& options)
+    : Scheduler(optimizer), options_(options) {
+  check_options(options);
+  apply();
+}
+double ConstantLR::rate(double base, int64_t steps) const { return rate_of(options_, base, steps); }
+
+LambdaLR::LambdaLR(Optimizer& optimizer, LambdaLROptions options) : Scheduler(optimizer), options_(std::move(options)) {
+  check_options(options_);
+  apply();
+}
+double LambdaLR::rate(double base, int64_t steps) const { return rate_of(options_, base, steps); }
+
+NoamLR::NoamLR(Optimizer& optimizer, const NoamLROptions& options) : Scheduler(optimizer), options_(options) {
+  check_options(options);
+  apply();
+}
+double NoamLR::rate(double base, int64_t steps) const { return rate_of(options_, base, steps); }
+
+WarmupStableDecayLR::WarmupStableDecayLR(Optimizer& optimizer, const WarmupStableDecayLROptions& options)
+    : Scheduler(optimizer), options_(options) {
+  check_options(options);
+  apply();
+}
+double WarmupStableDecayLR::rate(double base, int64_t steps) const { return rate_of(options_, base, steps); }
 
 LinearLR::LinearLR(Optimizer& optimizer, const LinearLROptions& options) : Scheduler(optimizer), options_(options) {
-  check(options.total_steps > 0, "LinearLR: total_steps must be positive");
-  check(options.start_factor > 0, "LinearLR: start_factor must be positive");
+  check_options(options);
   apply();
 }
-double LinearLR::rate(double base, int64_t steps) const {
-  const double t = std::min(1.0, double(steps) / double(options_.total_steps));
-  return base * (options_.start_factor + (options_.end_factor - options_.start_factor) * t);
-}
+double LinearLR::rate(double base, int64_t steps) const { return rate_of(options_, base, steps); }
 
 OneCycleLR::OneCycleLR(Optimizer& optimizer, const OneCycleLROptions& options)
     : Scheduler(optimizer), options_(options) {
-  check(options.total_steps > 0, "OneCycleLR: total_steps must be positive");
-  check(options.pct_start >= 0 && options.pct_start <= 1, "OneCycleLR: pct_start must lie in [0, 1]");
-  check(options.max_lr > 0 && options.div_factor > 0 && options.final_div_factor > 0,
-        "OneCycleLR: max_lr and the divisors must be positive");
+  check_options(options);
   for (double& base : base_rates_) base = options.max_lr;
   apply();
 }
-double OneCycleLR::rate(double base, int64_t steps) const {
-  const auto cosine = [](double from, double to, double t) {
-    return to + (from - to) * (1 + std::cos(std::numbers::pi * t)) / 2;
-  };
-  const double peak = options_.pct_start * double(options_.total_steps) - 1, last = double(options_.total_steps) - 1;
-  const double at = std::min(double(steps), last), first = 1 / options_.div_factor;
-  if (at <= peak) return base * cosine(first, 1, peak > 0 ? at / peak : 1);
-  return base * cosine(1, first / options_.final_div_factor, last > peak ? (at - peak) / (last - peak) : 1);
+double OneCycleLR::rate(double base, int64_t steps) const { return rate_of(options_, base, steps); }
+
+// --- schedules made of others ---------------------------------------------------------------------------------------
+
+SchedulePart::Rate SchedulePart::part(const StepLROptions& options) { return checked_rate(options); }
+SchedulePart::Rate SchedulePart::part(const MultiStepLROptions& options) { return checked_rate(options); }
+SchedulePart::Rate SchedulePart::part(const CosineAnnealingLROptions& options) { return checked_rate(options); }
+SchedulePart::Rate SchedulePart::part(const ExponentialLROptions& options) { return checked_rate(options); }
+SchedulePart::Rate SchedulePart::part(const CosineAnnealingWarmRestartsOptions& options) {
+  return checked_rate(options);
 }
+SchedulePart::Rate SchedulePart::part(const PolynomialLROptions& options) { return checked_rate(options); }
+SchedulePart::Rate SchedulePart::part(const ConstantLROptions& options) { return checked_rate(options); }
+SchedulePart::Rate SchedulePart::part(const LambdaLROptions& options) { return checked_rate(options); }
+SchedulePart::Rate SchedulePart::part(const NoamLROptions& options) { return checked_rate(options); }
+SchedulePart::Rate SchedulePart::part(const WarmupStableDecayLROptions& options) { return checked_rate(options); }
+SchedulePart::Rate SchedulePart::part(const LinearLROptions& options) { return checked_rate(options); }
+SchedulePart::Rate SchedulePart::part(const OneCycleLROptions& options) {
+  return [rate = checked_rate(options), most = options.max_lr](double, int64_t steps) { return rate(most, steps); };
+}
+
+SequentialLR::SequentialLR(Optimizer& optimizer, std::vector<SchedulePart> parts, std::vector<int64_t> milestones)
+    : Scheduler(optimizer), parts_(std::move(parts)), milestones_(std::move(milestones)) {
+  if (parts_.size() != milestones_.size() + 1)
+    fail<ValueError>("SequentialLR: expected one milestone less than schedules, got ", milestones_.size(), " and ",
+                     parts_.size());
+  check(std::is_sorted(milestones_.begin(), milestones_.end()), "SequentialLR: milestones must rise");
+  apply();
+}
+double SequentialLR::rate(double base, int64_t steps) const {
+  const auto part = size_t(std::upper_bound(milestones_.begin(), milestones_.end(), steps) - milestones_.begin());
+  return parts_[part](base, part == 0 ? steps : steps - milestones_[part - 1]);
+}
+
+ChainedScheduler::ChainedScheduler(Optimizer& optimizer, std::vector<SchedulePart> parts)
+    : Scheduler(optimizer), parts_(std::move(parts)) {
+  check(!parts_.empty(), "ChainedScheduler: there are no schedules");
+  apply();
+}
+double ChainedScheduler::rate(double base, int64_t steps) const {
+  if (base == 0) return 0;
+  double rate = base;
+  for (const SchedulePart& part : parts_) rate *= part(base, steps) / base;
+  return rate;
+}
+
+// --- a metric decides -----------------------------------------------------------------------------------------------
 
 ReduceLROnPlateau::ReduceLROnPlateau(Optimizer& optimizer, const ReduceLROnPlateauOptions& options)
     : optimizer_(optimizer), options_(options), best_(std::numeric_limits<double>::infinity()) {

@@ -111,6 +111,19 @@ void repeat_on_replay(const HostAction& action, const std::function<HostAction()
   step.in_action = false;
 }
 
+void fixed_on_replay(const HostAction& work) {
+  if (!current_step) return work();
+  if (current_step->phase == Phase::repeating) return;
+  ++current_step->changing;  // launches are not refused: a replay's are right
+  try {
+    work();
+  } catch (...) {
+    --current_step->changing;
+    throw;
+  }
+  --current_step->changing;
+}
+
 void undo_if_refused(const HostAction& undo) {
   if (recording()) current_step->undo.push_back(undo);
 }
