@@ -59,7 +59,9 @@ int main(int argc, char** argv) {
       results = race_on_mnist(images, classes, mnist_race, flags.seed, flags.quiet);
     }
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    print_result(report(flags, "optim_race", problem, flags.data.empty() ? "built in" : "mnist",
-                        {{"race", results}, {"seconds", seconds}}));
+    nlohmann::ordered_json fields = {{"race", results}, {"seconds", seconds}};
+    if (results.contains("Adam") && results.contains("KFAC") && results["Adam"].contains("reached"))
+      fields["kfac_share"] = results["KFAC"]["steps"].get<double>() / results["Adam"]["steps"].get<double>();
+    print_result(report(flags, "optim_race", problem, flags.data.empty() ? "built in" : "mnist", fields));
   });
 }
