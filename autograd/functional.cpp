@@ -36,14 +36,15 @@ void check_params(const char* op, const std::vector<Tensor>& params) {
 }
 
 std::vector<Tensor> gradients_or_zeros(const Tensor& y, const std::vector<Tensor>& xs, const Tensor& v,
-                                       bool create_graph) {
+                                       bool create_graph, bool keep_graph) {
   if (!y.requires_grad()) return or_zeros(std::vector<Tensor>(xs.size()), xs);
   return or_zeros(
-      grad(y, xs, {.create_graph = create_graph, .retain_graph = true, .allow_unused = true, .grad_output = v}), xs);
+      grad(y, xs, {.create_graph = create_graph, .retain_graph = keep_graph, .allow_unused = true, .grad_output = v}),
+      xs);
 }
 
 std::vector<Tensor> weighted_gradients(const std::vector<Tensor>& ys, const std::vector<Tensor>& xs,
-                                       const std::vector<Tensor>& vs, bool create_graph) {
+                                       const std::vector<Tensor>& vs, bool create_graph, bool keep_graph) {
   std::vector<Tensor> outputs, cotangents;
   for (size_t i = 0; i < ys.size(); ++i) {
     if (!ys[i].requires_grad()) continue;
@@ -52,7 +53,8 @@ std::vector<Tensor> weighted_gradients(const std::vector<Tensor>& ys, const std:
   }
   if (outputs.empty()) return or_zeros(std::vector<Tensor>(xs.size()), xs);
   return or_zeros(
-      grad(outputs, xs, cotangents, {.create_graph = create_graph, .retain_graph = true, .allow_unused = true}), xs);
+      grad(outputs, xs, cotangents, {.create_graph = create_graph, .retain_graph = keep_graph, .allow_unused = true}),
+      xs);
 }
 
 }  // namespace detail
@@ -82,24 +84,24 @@ struct Transposed {
     u.set_requires_grad(true);
     g = gradients_or_zeros(y, inputs, u, true);
   }
-  Tensor times(const std::vector<Tensor>& vs, bool create_graph) const {
-    return weighted_gradients(g, {u}, vs, create_graph)[0];
+  Tensor times(const std::vector<Tensor>& vs, bool create_graph, bool keep_graph) const {
+    return weighted_gradients(g, {u}, vs, create_graph, keep_graph)[0];
   }
 };
 
 ValueAndTensors gradient_at(const Tensor& y, const std::vector<Tensor>& inputs, const FunctionalOptions& options) {
   detail::check_single("grad_and_value", y);
-  return {finish(y, options.create_graph), gradients_or_zeros(y, inputs, {}, options.create_graph)};
+  return {finish(y, options.create_graph), gradients_or_zeros(y, inputs, {}, options.create_graph, false)};
 }
 
 ValueAndTensors vjp_at(const Tensor& y, const std::vector<Tensor>& inputs, const Tensor& v,
                        const FunctionalOptions& options) {
-  return {finish(y, options.create_graph), gradients_or_zeros(y, inputs, v, options.create_graph)};
+  return {finish(y, options.create_graph), gradients_or_zeros(y, inputs, v, options.create_graph, false)};
 }
 
 ValueAndTensors jvp_at(const Tensor& y, const std::vector<Tensor>& inputs, const std::vector<Tensor>& vs,
                        const FunctionalOptions& options) {
-  const Tensor product = Transposed(y, inputs).times(vs, options.create_graph);
+  const Tensor product = Transposed(y, inputs).times(vs, options.create_graph, false);
   return {finish(y, options.create_graph), {product}};
 }
 
@@ -107,7 +109,7 @@ ValueAndTensors hvp_at(const Tensor& y, const std::vector<Tensor>& inputs, const
                        const FunctionalOptions& options) {
   detail::check_single("hvp", y);
   const std::vector<Tensor> g = gradients_or_zeros(y, inputs, {}, true);
-  return {finish(y, options.create_graph), weighted_gradients(g, inputs, vs, options.create_graph)};
+  return {finish(y, options.create_graph), weighted_gradients(g, inputs, vs, options.create_graph, false)};
 }
 
 Tensor unit_vector(int64_t n, int64_t i, const Tensor& like) {
@@ -132,7 +134,7 @@ Tensor jacobian_columns(const Tensor& y, const std::vector<Tensor>& inputs, bool
   std::vector<Tensor> columns;
   for (int64_t i = 0; i < all.numel(); ++i) {
     const std::vector<Tensor> vs = vector_to_tensors(unit_vector(all.numel(), i, all), inputs);
-    columns.push_back(flatten(transposed.times(vs, create_graph)));
+    columns.push_back(flatten(transposed.times(vs, create_graph, true)));
   }
   return stack(columns, 1);
 }

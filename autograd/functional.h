@@ -80,12 +80,13 @@ std::vector<Tensor> vector_to_tensors(const Tensor& v, const std::vector<Tensor>
 void vector_to_parameters(const Tensor& v, const std::vector<Tensor>& params);
 
 namespace detail {
-// d y / d xs with cotangent v (undefined: y is a single element); zeros where y does not depend on an x.
+// d y / d xs with cotangent v (undefined: y is a single element); zeros where y does not depend on an x. A graph that
+// is not kept is freed on the way, as `grad` does.
 std::vector<Tensor> gradients_or_zeros(const Tensor& y, const std::vector<Tensor>& xs, const Tensor& v,
-                                       bool create_graph);
-// sum_i ys[i]^T J vs[i] by xs, zeros where nothing depends on an x; keeps the graph.
+                                       bool create_graph, bool keep_graph = true);
+// The same of several: the sum over i of the vjp of ys[i] with vs[i].
 std::vector<Tensor> weighted_gradients(const std::vector<Tensor>& ys, const std::vector<Tensor>& xs,
-                                       const std::vector<Tensor>& vs, bool create_graph);
+                                       const std::vector<Tensor>& vs, bool create_graph, bool keep_graph = true);
 void check_directions(const char* op, const std::vector<Tensor>& xs, const std::vector<Tensor>& vs);
 // ShapeError unless y is a single element, AutogradError unless all params require grad.
 void check_single(const char* op, const Tensor& y);

@@ -75,7 +75,7 @@ ClosureOptimizer::Evaluation ClosureOptimizer::evaluate(const Closure& closure) 
   if (went_backward(loss)) {
     for (const Tensor& p : params_) gradients.push_back(p.grad().defined() ? p.grad() : zeros_like(p));
   } else {
-    gradients = detail::gradients_or_zeros(loss, params_, {}, false);
+    gradients = detail::gradients_or_zeros(loss, params_, {}, false, false);
   }
   Evaluation found{.value = loss.item<double>(), .gradient = flat(gradients)};
   found.largest = detail::max_abs(found.gradient);

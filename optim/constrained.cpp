@@ -101,7 +101,7 @@ bool ProjectedGradient::descend(const Closure& closure, const Tensor& x, const T
   bool finite = true;
   double t = 1;
   for (int i = 0; i < 60; ++i) {
-    move_to(x + d * t);
+    move_to(project(x + d * t));  // in the set but for rounding
     const double loss = value_of(closure);
     finite = std::isfinite(loss);
     if (finite && loss <= ceiling + options_.decrease * t * slope) {

@@ -50,8 +50,10 @@ void refuse(StepResult& result, const char* name, bool finite) {
 // The point within `radius` that minimises g p + p A p / 2, about.
 struct Model {
   Tensor step;
-  double predicted = 0;  // decrease of the model
+  double slope = 0, curvature = 0;  // g p and p A p
   bool at_border = false, finite = true;
+  // The decrease of the model at t p.
+  double predicted(double t) const { return -t * (slope + 0.5 * t * curvature); }
 };
 
 // p + tau d on the border.
@@ -85,7 +87,8 @@ Model steihaug(const CurvatureProduct& a, const Tensor& g, double radius, double
     rr = fresh;
   }
   model.step = p;
-  model.predicted = -(dot(g, p) + 0.5 * dot(p, ap));
+  model.slope = dot(g, p);
+  model.curvature = dot(p, ap);
   return model;
 }
 
@@ -175,23 +178,23 @@ StepResult NewtonCG::advance(const Closure& closure) {
   const double tolerance = std::min(options_.cg_tolerance, std::sqrt(size_g)) * size_g;
   const int64_t most = options_.max_cg > 0 ? options_.max_cg : 2 * size() + 20;
   const double smallest = 1e-14 * std::max(std::sqrt(dot(from, from)), 1e-2);
-  bool finite = true;
-  for (double radius = radius_; radius > smallest;) {
-    const Model model = steihaug(at, g, radius, tolerance, most);
-    finite = model.finite;
-    if (!finite) break;
-    move_to(from + model.step);
+  const Model model = steihaug(at, g, radius_, tolerance, most);
+  const double length = std::sqrt(dot(model.step, model.step));
+  bool finite = model.finite;
+  for (double t = 1; model.finite && t * length > smallest; t *= 0.25) {
+    move_to(from + model.step * t);
     const double loss = value_of(closure), gained = result.loss - loss, allowed = noise(result.loss);
     finite = std::isfinite(loss);
-    const bool blind = finite && std::abs(gained) <= allowed && model.predicted <= allowed;
+    const bool blind = finite && std::abs(gained) <= allowed && model.predicted(t) <= allowed;
     if (blind && !falls(result, evaluate(closure).largest)) break;
-    const double ratio = !finite ? -1 : blind ? 1 : gained / model.predicted;
-    if (ratio < 0.25)
-      radius = 0.25 * std::min(radius, std::sqrt(dot(model.step, model.step)));
-    else if (ratio > 0.75 && model.at_border)
-      radius = std::min(2 * radius, options_.max_radius);
+    const double ratio = !finite ? -1 : blind ? 1 : gained / model.predicted(t);
     if (ratio <= options_.accept) continue;
-    radius_ = radius;
+    if (ratio < 0.25)
+      radius_ = 0.25 * t * length;
+    else if (t < 1)
+      radius_ = t * length;
+    else if (ratio > 0.75 && model.at_border)
+      radius_ = std::min(2 * radius_, options_.max_radius);
     result.loss = loss;
     return result;
   }

@@ -47,8 +47,9 @@ struct NewtonCGOptions {
 
 // Trust region: the quadratic model is minimised within a radius by conjugate gradients, which stop at the border and
 // where the curvature is negative (T. Steihaug, "The conjugate gradient method and trust regions in large scale
-// optimization" (1983)); the radius grows where the model is right and shrinks where it is not. A step tries smaller
-// radii until the loss falls. Needs a few vectors, so n may be as large as a network.
+// optimization", 1983); the radius grows where the model is right and shrinks where it is not. A step that is too long
+// is cut along its line, without further products, and the radius follows (J. Nocedal and Y. Yuan, "Combining trust
+// region and line search techniques", 1998). Needs a few vectors, so n may be as large as a network.
 class NewtonCG : public ClosureOptimizer {
  public:
   explicit NewtonCG(const std::vector<Tensor>& params, const NewtonCGOptions& options = {});

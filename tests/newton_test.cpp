@@ -308,7 +308,8 @@ TEST(Contract, ShorterStepsAvoidWhatIsNotFinite) {
       continue;
     }
     const StepResult result = minimize(*optimizer, loss, {.max_steps = 100});
-    EXPECT_NEAR(x.item<double>(), 1, 1e-6) << result.message;
+    // L-BFGS stops where the slope is 1e-9, PyTorch's default: within 4e-5 of this minimum.
+    EXPECT_NEAR(x.item<double>(), 1, name == "LBFGS" ? 4e-5 : 1e-6) << result.message;
   }
 }
 
