@@ -406,14 +406,13 @@ TEST(LinalgDerivatives, DeterminantOfASingularMatrix) {
     const Tensor x =
         matmul(randn({5, rank}, {.dtype = f64}), randn({rank, 5}, {.dtype = f64})).detach().set_requires_grad(true);
     const GradcheckResult result =
-        gradcheck([](std::span<const Tensor> in) { return Tensors{det(in[0])}; }, {x}, {.atol = 1e-7, .rtol = 1e-5});
+        gradcheck([](std::span<const Tensor> in) { return Tensors{det(in[0])}; }, {x}, {.atol = 1e-6, .rtol = 1e-5});
     EXPECT_TRUE(result.ok) << result.message;
-    EXPECT_CONTAINS(message_of<NumericError>([&] {
-                      const Tensor d = grad(det(x), {x}, {.create_graph = true})[0];
-                      grad(sum(d), {x});
-                    }),
-                    "det (second derivative): the matrix is singular");
   }
+  const Tensor x = tensor({{1., 2., 3.}, {2., 4., 6.}, {1., 0., 1.}}, {.dtype = f64, .requires_grad = true});
+  const Tensor d = grad(det(x), {x}, {.create_graph = true})[0];
+  EXPECT_CONTAINS(message_of<NumericError>([&] { grad(sum(d), {x}); }),
+                  "det (second derivative): the matrix is singular");
 }
 
 // Full rank is not needed where the rank stays.
