@@ -17,8 +17,8 @@ namespace {
 TensorOptions in_f64() { return {.dtype = f64}; }
 
 struct Settings {
-  int64_t points = 2000, dims = 20, kept = 4, steps = 2000;
-  double lr = 1e-2;
+  int64_t points = 2000, dims = 20, kept = 4, steps = 4000;
+  double lr = 2e-2;
 };
 
 // A cloud whose axes get shorter, each 0.7 of the one before, turned at random; its mean is at the origin.

@@ -88,7 +88,7 @@ class Spiral {
     const auto end = [&](double step) {
       return solve(track_.ys[0], tensor({0., 1.}, {.dtype = f64}), {.method = OdeMethod::rk4, .step = step})[1];
     };
-    const Tensor coarse = end(0.02), middle = end(0.01), fine = end(0.005);
+    const Tensor coarse = end(0.005), middle = end(0.0025), fine = end(0.00125);
     return std::log2((norm(coarse - middle) / norm(middle - fine)).item<double>());
   }
 
