@@ -1,9 +1,9 @@
 // Eigenvalues and singular values with Eigen.
+#include "tenrec/kernels/linalg_cpu_impl.h"  // first: it says what of Eigen not to be warned of
+
 #include <Eigen/Eigenvalues>
 #include <Eigen/SVD>
 #include <cmath>
-
-#include "tenrec/kernels/linalg_cpu_impl.h"
 
 namespace tenrec::kernels {
 namespace {
