@@ -1,5 +1,5 @@
 // Eigenvalues and singular values with Eigen.
-#include "tenrec/kernels/linalg_cpu_impl.h"  // first: it says what of Eigen not to be warned of
+#include "tenrec/kernels/linalg_cpu_impl.h"
 
 #include <Eigen/Eigenvalues>
 #include <Eigen/SVD>
