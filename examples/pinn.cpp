@@ -166,7 +166,7 @@ int main(int argc, char** argv) {
     const Equation equation(s.equation);
     Field field(equation, s.hidden);
     const Tensor points = scattered(equation, s.points);
-    const std::vector<Tensor> weights = parameters(field);
+    std::vector<Tensor> weights = parameters(field);
     Adam adam(weights, {.lr = s.lr});
     CosineAnnealingLR schedule(adam, {.t_max = s.steps, .eta_min = s.lr / 50});
     LBFGS lbfgs(weights, {.max_iter = std::clamp<int64_t>(s.fine_steps, 1, kLook),
