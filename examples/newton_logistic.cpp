@@ -23,7 +23,7 @@ struct Data {
   Tensor x, y;  // [n, d], standardised; [n], 0 or 1; f64
 };
 
-Tensor standardised(const Tensor& x) { return (x - mean(x, {.dim = 0})) / std(x, {.dim = 0, .correction = 0}); }
+Tensor standardised(const Tensor& x) { return (x - mean(x, {.dim = 0})) / tenrec::std(x, {.dim = 0, .correction = 0}); }
 
 Data clouds() {
   constexpr int64_t n = 500, d = 5;
@@ -78,7 +78,7 @@ Tensor loss_of(const Data& data, const Tensor& w) {
 struct Run {
   std::string method;
   Tensor w;
-  std::vector<double> gradients;  // the largest element after each step
+  std::vector<double> gradients = {};  // the largest element after each step
   int64_t steps = 0;
   double seconds = 0;
 };

@@ -75,31 +75,35 @@ std::vector<Problem> problems() {
 
 std::vector<Racer> racers() {
   const std::vector<double> rates = {1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1, 3};
-  return {
-      swept<SGD, SGDOptions>("SGD", rates),
-      swept<SGD>("SGD momentum", rates, SGDOptions{.momentum = 0.9}),
-      swept<SGD>("SGD Nesterov", rates, SGDOptions{.momentum = 0.95, .nesterov = true}),
-      swept<RMSprop, RMSpropOptions>("RMSprop", rates),
-      swept<Adagrad, AdagradOptions>("Adagrad", rates),
-      swept<Adadelta, AdadeltaOptions>("Adadelta", {0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1e3, 3e3, 1e4}),
-      swept<Adam, AdamOptions>("Adam", rates),
-      swept<Adam>("AMSGrad", rates, AdamOptions{.amsgrad = true}),
-      swept<Adamax, AdamaxOptions>("Adamax", rates),
-      swept<NAdam, NAdamOptions>("NAdam", rates),
-      swept<RAdam, RAdamOptions>("RAdam", rates),
-      swept<Lion, LionOptions>("Lion", rates),
-      swept<Rprop, RpropOptions>("Rprop", rates),
-      {"LBFGS", {setting<LBFGS>("strong Wolfe", LBFGSOptions{.max_iter = 1, .line_search = LineSearch::strong_wolfe})}},
-      {"NewtonCG", {setting<NewtonCG>("trust region", NewtonCGOptions{})}},
-      {"Newton", {setting<Newton>("damped", NewtonOptions{})}}};
+  return {swept<SGD, SGDOptions>("SGD", rates),
+          swept<SGD>("SGD momentum", rates, SGDOptions{.momentum = 0.9}),
+          swept<SGD>("SGD Nesterov", rates, SGDOptions{.momentum = 0.95, .nesterov = true}),
+          swept<RMSprop, RMSpropOptions>("RMSprop", rates),
+          swept<Adagrad, AdagradOptions>("Adagrad", rates),
+          swept<Adadelta, AdadeltaOptions>("Adadelta", {0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1e3, 3e3, 1e4}),
+          swept<Adam, AdamOptions>("Adam", rates),
+          swept<Adam>("AMSGrad", rates, AdamOptions{.amsgrad = true}),
+          swept<Adamax, AdamaxOptions>("Adamax", rates),
+          swept<NAdam, NAdamOptions>("NAdam", rates),
+          swept<RAdam, RAdamOptions>("RAdam", rates),
+          swept<Lion, LionOptions>("Lion", rates),
+          swept<Rprop, RpropOptions>("Rprop", rates),
+          {"LBFGS",
+           {setting<LBFGS>("strong Wolfe", LBFGSOptions{.max_iter = 1,
+                                                        .max_eval = 25,
+                                                        .tolerance_grad = 0,
+                                                        .tolerance_change = 0,
+                                                        .line_search = LineSearch::strong_wolfe})}},
+          {"NewtonCG", {setting<NewtonCG>("trust region", NewtonCGOptions{})}},
+          {"Newton", {setting<Newton>("damped", NewtonOptions{})}}};
 }
 
 struct Run {
   int64_t steps = 0, evaluations = 0;
   bool reached = false;
   double gap = 0, seconds = 0;
-  std::string setting;
-  std::vector<double> xs, ys;  // the path, of two variables
+  std::string setting = {};
+  std::vector<double> xs = {}, ys = {};  // the path, of two variables
 };
 bool better(const Run& a, const Run& b) {
   if (a.reached != b.reached) return a.reached;

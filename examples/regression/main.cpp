@@ -24,7 +24,7 @@ Tensor powers(const Tensor& x, int64_t degree) {
   return stack(columns, 1);
 }
 
-struct Linear {
+struct LinearFits {
   Tensor x, y, design;
   std::vector<std::pair<const char*, Tensor>> fits;
   double error = 0;  // of the methods among each other
@@ -32,9 +32,9 @@ struct Linear {
 
 // Three ways to the same coefficients. Gradient descent takes the step that is safe, the inverse of the largest
 // curvature, and needs as many of them as the condition of the problem says.
-Linear polynomial(int64_t steps) {
+LinearFits polynomial(int64_t steps) {
   constexpr int64_t n = 60, degree = 4;
-  Linear r;
+  LinearFits r;
   r.x = linspace(-1, 1, n, {.dtype = f64});
   r.y = 0.5 - r.x + 2.0 * pow(r.x, 3.0) + randn({n}, {.dtype = f64}) * 0.1;
   r.design = powers(r.x, degree);
@@ -111,7 +111,7 @@ Certified nist_problems(const std::string& folder, bool quiet) {
   return c;
 }
 
-void picture_of(const std::string& path, const Linear& r) {
+void picture_of(const std::string& path, const LinearFits& r) {
   Plot plot({.title = "a polynomial of degree 4", .x_label = "x", .y_label = "y"});
   const std::vector<double> x = r.x.to_vector<double>();
   plot.points("data", x, r.y.to_vector<double>(), {.width = 6});
@@ -135,7 +135,7 @@ int main(int argc, char** argv) {
     examples::catch_signals();
     const auto begin = std::chrono::steady_clock::now();
     const int64_t steps = flags.steps > 0 ? flags.steps : 3000;
-    const Linear r = polynomial(steps);
+    const LinearFits r = polynomial(steps);
     if (!flags.quiet)
       for (const auto& [name, w] : r.fits) std::printf("%-17s %s\n", name, to_string(w).c_str());
     if (!picture.empty()) picture_of(picture, r);
