@@ -80,6 +80,7 @@
 #include "tenrec/optim/lamb.h"
 #include "tenrec/optim/laplace.h"
 #include "tenrec/optim/lbfgs.h"
+#include "tenrec/optim/line_search.h"
 #include "tenrec/optim/muon.h"
 #include "tenrec/optim/newton.h"
 #include "tenrec/optim/optimizer.h"
