@@ -37,12 +37,14 @@ void eigh(Cpu, const Matrices& s, bool upper, bool vectors, void* a, void* value
   });
 }
 
+// By Jacobi's rotations, slower than dividing and conquering but exact to the last digits of small values as well:
+// Eigen 3.4's BDCSVD reads beyond its arrays for some f32 matrices (tests/linalg_test.cpp has one).
 void svd(Cpu, const Matrices& s, void* a, void* u, void* values, void* vt, int32_t* info) {
   const unsigned wanted = u ? unsigned(Eigen::ComputeThinU | Eigen::ComputeThinV) : 0u;
   for_matrices("svd", s, [&](int64_t i, auto zero) {
     using T = decltype(zero);
     const Matrix<T> matrix = matrix_at<T>(a, i, s.rows, s.cols);
-    const Eigen::BDCSVD<Matrix<T>> solver(matrix, wanted);
+    const Eigen::JacobiSVD<Matrix<T>> solver(matrix, wanted);
     info[i] = info_of(solver.info());
     if (info[i]) return;
     VectorMap<T>(static_cast<T*>(values) + i * s.cols, s.cols) = solver.singularValues();
