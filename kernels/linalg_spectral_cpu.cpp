@@ -12,7 +12,7 @@ int32_t info_of(Eigen::ComputationInfo info) { return info == Eigen::Success ? 0
 
 // To norm 1, the two columns of a complex pair together.
 template <class T>
-void normalize_columns(MatrixMap<T> v, const T* imaginary) {
+void normalize_columns(Matrix<T>& v, const T* imaginary) {
   for (int64_t j = 0; j < v.cols(); ++j) {
     const int64_t width = imaginary[j] == 0 ? 1 : 2;
     auto columns = v.middleCols(j, width);
@@ -65,9 +65,9 @@ void eig(Cpu, const Matrices& s, void* a, void* values, void* vectors, int32_t* 
     VectorMap<T>(real, s.rows) = solver.eigenvalues().real();
     VectorMap<T>(real + s.rows, s.rows) = solver.eigenvalues().imag();
     if (!vectors) return;
-    auto v = matrix_at<T>(vectors, i, s.rows, s.rows);
-    v = solver.pseudoEigenvectors();
+    Matrix<T> v = solver.pseudoEigenvectors();  // aligned: how Eigen sums a norm depends on that
     normalize_columns<T>(v, real + s.rows);
+    matrix_at<T>(vectors, i, s.rows, s.rows) = v;
   });
 }
 
