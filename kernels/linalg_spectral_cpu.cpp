@@ -12,7 +12,7 @@ int32_t info_of(Eigen::ComputationInfo info) { return info == Eigen::Success ? 0
 
 // To norm 1, the two columns of a complex pair together.
 template <class T>
-void normalize_columns(MatrixMap<T> v, const T* imaginary) {
+void normalize_columns(Matrix<T>& v, const T* imaginary) {
   for (int64_t j = 0; j < v.cols(); ++j) {
     const int64_t width = imaginary[j] == 0 ? 1 : 2;
     auto columns = v.middleCols(j, width);
@@ -37,12 +37,14 @@ void eigh(Cpu, const Matrices& s, bool upper, bool vectors, void* a, void* value
   });
 }
 
+// By Jacobi's rotations, slower than dividing and conquering but exact to the last digits of small values as well:
+// Eigen 3.4's BDCSVD reads beyond its arrays for some f32 matrices (tests/linalg_test.cpp has one).
 void svd(Cpu, const Matrices& s, void* a, void* u, void* values, void* vt, int32_t* info) {
   const unsigned wanted = u ? unsigned(Eigen::ComputeThinU | Eigen::ComputeThinV) : 0u;
   for_matrices("svd", s, [&](int64_t i, auto zero) {
     using T = decltype(zero);
     const Matrix<T> matrix = matrix_at<T>(a, i, s.rows, s.cols);
-    const Eigen::BDCSVD<Matrix<T>> solver(matrix, wanted);
+    const Eigen::JacobiSVD<Matrix<T>> solver(matrix, wanted);
     info[i] = info_of(solver.info());
     if (info[i]) return;
     VectorMap<T>(static_cast<T*>(values) + i * s.cols, s.cols) = solver.singularValues();
@@ -63,9 +65,9 @@ void eig(Cpu, const Matrices& s, void* a, void* values, void* vectors, int32_t* 
     VectorMap<T>(real, s.rows) = solver.eigenvalues().real();
     VectorMap<T>(real + s.rows, s.rows) = solver.eigenvalues().imag();
     if (!vectors) return;
-    auto v = matrix_at<T>(vectors, i, s.rows, s.rows);
-    v = solver.pseudoEigenvectors();
+    Matrix<T> v = solver.pseudoEigenvectors();  // aligned: how Eigen sums a norm depends on that
     normalize_columns<T>(v, real + s.rows);
+    matrix_at<T>(vectors, i, s.rows, s.rows) = v;
   });
 }
 
