@@ -1,10 +1,10 @@
 // Factorizations and solvers with Eigen. Its LU takes square matrices only, so that one is ours: right-looking by
 // panels (G. H. Golub and C. F. Van Loan, Matrix Computations, 4th ed., 3.2.11), with Eigen's product and solver.
+#include "tenrec/kernels/linalg_cpu_impl.h"
+
 #include <Eigen/Cholesky>
 #include <Eigen/QR>
 #include <cmath>
-
-#include "tenrec/kernels/linalg_cpu_impl.h"
 
 namespace tenrec::kernels {
 namespace {

@@ -1,9 +1,9 @@
 // Eigenvalues and singular values with Eigen.
+#include "tenrec/kernels/linalg_cpu_impl.h"
+
 #include <Eigen/Eigenvalues>
 #include <Eigen/SVD>
 #include <cmath>
-
-#include "tenrec/kernels/linalg_cpu_impl.h"
 
 namespace tenrec::kernels {
 namespace {
