@@ -105,7 +105,7 @@ OPTIMIZERS = {
     "amsgrad_decoupled": lambda p: torch.optim.AdamW(p, lr=3e-2, betas=(0.7, 0.8), amsgrad=True),
     "adamw_defaults": lambda p: torch.optim.AdamW(p),
     "nadam": lambda p: torch.optim.NAdam(p, lr=1e-2, weight_decay=1e-2),
-    "nadam_decoupled": lambda p: torch.optim.NAdam(p, lr=1e-2, betas=(0.8, 0.99), weight_decay=1e-1, momentum_decay=0.1,
+    "nadam_decoupled": lambda p: torch.optim.NAdam(p, lr=5e-3, betas=(0.8, 0.999), weight_decay=1e-1, momentum_decay=0.1,
                                                    decoupled_weight_decay=True),
     "radam": lambda p: torch.optim.RAdam(p, lr=1e-2, weight_decay=1e-2),
     "radam_decoupled": lambda p: torch.optim.RAdam(p, lr=1e-2, betas=(0.8, 0.98), weight_decay=1e-1,
@@ -191,6 +191,16 @@ def newton_schulz_in_float64():
         torch.bfloat16 = kept
 
 
+@contextlib.contextmanager
+def scalars_in_float64():
+    """NAdam's product of momenta has the default dtype, and with it seven digits."""
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
 def put(prefix, tensors):
     for name, t in tensors:
         out[prefix + name] = t.detach().clone().contiguous()
@@ -202,7 +212,7 @@ out = {"x": X, "y": Y}
 put("start.", network().named_parameters())
 for name, make in OPTIMIZERS.items():
     net = network()
-    with newton_schulz_in_float64():
+    with newton_schulz_in_float64(), scalars_in_float64():
         out[name + ".losses"] = train(net, make(net.parameters()))
     put(name + ".", net.named_parameters())
 
