@@ -5,6 +5,11 @@
 #include <gtest/gtest.h>
 
 #include "support/files.h"
+#include "tenrec/optim/adam_variants.h"
+#include "tenrec/optim/average.h"
+#include "tenrec/optim/lamb.h"
+#include "tenrec/optim/muon.h"
+#include "tenrec/optim/sign.h"
 #include "tenrec/tenrec.h"
 
 namespace tenrec {
@@ -103,6 +108,60 @@ TEST_F(Capture, EqualsEagerWithMomentum) {
 TEST_F(Capture, EqualsEagerWithRmspropAndAdagrad) {
   captured_equals_eager([](const auto& p) { return std::make_unique<RMSprop>(p, RMSpropOptions{.centered = true}); });
   captured_equals_eager([](const auto& p) { return std::make_unique<Adagrad>(p, AdagradOptions{.lr_decay = 0.1}); });
+}
+
+TEST_F(Capture, EqualsEagerWithAdamsRelatives) {
+  captured_equals_eager([](const auto& p) { return std::make_unique<Adam>(p, AdamOptions{.amsgrad = true}); });
+  captured_equals_eager([](const auto& p) { return std::make_unique<NAdam>(p); });
+  // From plain to rectified steps after the step was recorded.
+  captured_equals_eager([](const auto& p) { return std::make_unique<RAdam>(p); });
+  captured_equals_eager([](const auto& p) { return std::make_unique<Adamax>(p); });
+  captured_equals_eager([](const auto& p) { return std::make_unique<Adadelta>(p); });
+}
+TEST_F(Capture, EqualsEagerWithSigns) {
+  captured_equals_eager([](const auto& p) { return std::make_unique<Rprop>(p); });
+  captured_equals_eager([](const auto& p) { return std::make_unique<Lion>(p); });
+}
+TEST_F(Capture, EqualsEagerWithLamb) {
+  captured_equals_eager([](const auto& p) { return std::make_unique<LAMB>(p); });
+}
+// Its products of matrices are recorded, its rates are read anew.
+TEST_F(Capture, EqualsEagerWithMuon) {
+  captured_equals_eager([](const std::vector<Tensor>& p) {
+    std::vector<Tensor> matrices;
+    for (const Tensor& x : p)
+      if (x.ndim() == 2) matrices.push_back(x);
+    return std::make_unique<Muon>(matrices);
+  });
+}
+
+TEST_F(Capture, AveragesGoOn) {
+  const auto average = [&](bool captured) {
+    manual_seed(5);
+    Sequential net(Linear(4, 8), BatchNorm1d(8), Linear(8, 3));
+    to(net, device_);
+    SGD optimizer(parameters(net), {.lr = 0.1});
+    EMA ema(net, {.decay = 0.9, .warmup = true});
+    SWA swa(net);
+    const auto one = [&](const Tensor& in) {
+      optimizer.zero_grad();
+      const Tensor loss = mean(square(net(in)));
+      backward(loss);
+      optimizer.step();
+      ema.update();
+      swa.update();
+      return loss;
+    };
+    const Tensor x = randn({6, 4}, {.device = device_});
+    auto step = cuda::capture(one, x);
+    for (int i = 0; i < 8; ++i) captured ? step(x) : one(x);
+    std::vector<double> out;
+    for (const WeightAverage* each : {static_cast<WeightAverage*>(&ema), static_cast<WeightAverage*>(&swa)})
+      for (const NamedTensor& entry : each->state_dict())
+        for (double v : entry.tensor.to_vector<double>()) out.push_back(v);
+    return out;
+  };
+  EXPECT_EQ(average(true), average(false));
 }
 
 TEST_F(Capture, EqualsEagerForAConvolutionalNetwork) {

@@ -11,6 +11,11 @@
 #include "emulator/simt.h"
 #include "op_cases/op_case.h"
 #include "support/reliability_row.h"
+#include "tenrec/optim/adam_variants.h"
+#include "tenrec/optim/average.h"
+#include "tenrec/optim/lamb.h"
+#include "tenrec/optim/muon.h"
+#include "tenrec/optim/sign.h"
 #include "tenrec/tenrec.h"
 
 namespace tenrec {
@@ -114,10 +119,10 @@ Results indexed(int64_t n) {
 
 Results steps(int64_t n) {
   Results out;
-  const auto run = [&](auto make) {
+  const auto run = [&](auto make, int count = 3) {
     const Tensor w = randn({n}).set_requires_grad(true);
     auto optimizer = make(std::vector<Tensor>{w});
-    for (int step = 0; step < 3; ++step) {
+    for (int step = 0; step < count; ++step) {
       optimizer.zero_grad();
       backward(sum(w * w * w));
       optimizer.step();
@@ -128,6 +133,32 @@ Results steps(int64_t n) {
   run([](const std::vector<Tensor>& p) { return AdamW(p, {.lr = 0.01}); });
   run([](const std::vector<Tensor>& p) { return RMSprop(p, {.lr = 0.01, .momentum = 0.5, .centered = true}); });
   run([](const std::vector<Tensor>& p) { return Adagrad(p, {.lr = 0.01}); });
+  run([](const std::vector<Tensor>& p) { return Adam(p, {.lr = 0.01, .weight_decay = 0.1, .amsgrad = true}); });
+  run([](const std::vector<Tensor>& p) { return NAdam(p, {.lr = 0.01}); });
+  run([](const std::vector<Tensor>& p) { return RAdam(p, {.lr = 0.01}); }, 7);  // rectified from the 6th
+  run([](const std::vector<Tensor>& p) { return Adamax(p, {.lr = 0.01}); });
+  run([](const std::vector<Tensor>& p) { return Adadelta(p); });
+  run([](const std::vector<Tensor>& p) { return Rprop(p); });
+  run([](const std::vector<Tensor>& p) { return Lion(p, {.lr = 0.01, .weight_decay = 0.1}); });
+  run([](const std::vector<Tensor>& p) { return LAMB(p, {.lr = 0.01}); });
+  return out;
+}
+
+// Muon in f32, whose products are the back end's, and the averages.
+Results matrices_and_averages(int64_t n) {
+  const Tensor w = randn({n / 16 + 1, 5}).set_requires_grad(true);
+  Muon muon({w}, {.lr = 0.01, .ns_dtype = f32});
+  Linear net(n / 8 + 1, 3);
+  EMA ema(net, {.decay = 0.5});
+  for (int step = 0; step < 2; ++step) {
+    muon.zero_grad();
+    backward(sum(w * w * w));
+    muon.step();
+    add_(net.weight.detach(), ones_like(net.weight));
+    ema.update();
+  }
+  Results out{w.detach()};
+  for (const NamedTensor& entry : ema.values()) out.push_back(entry.tensor);
   return out;
 }
 
@@ -264,6 +295,7 @@ std::vector<Family> families() {
          return out;
        }},
       {"optimizers", steps},
+      {"muon and averages", matrices_and_averages},
       {"skip-gram", skip_grams},
   };
 }
