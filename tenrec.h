@@ -86,4 +86,5 @@
 #include "tenrec/optim/optimizer.h"
 #include "tenrec/optim/schedule.h"
 #include "tenrec/optim/sgd.h"
+#include "tenrec/optim/shampoo.h"
 #include "tenrec/optim/sign.h"

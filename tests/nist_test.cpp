@@ -13,6 +13,7 @@
 #include <numbers>
 #include <sstream>
 
+#include "examples/regression/nist.h"
 #include "support/expect_equal.h"
 #include "tenrec/core/bounded_reader.h"
 #include "tenrec/optim/gauss_newton.h"
@@ -35,112 +36,7 @@ std::string folder_of(const char* name) {
   const std::string folder = folder_of(name); \
   if (folder.empty()) GTEST_SKIP() << "skipped, no data (TENREC_DATA_DIR names no folder with " << name << ")"
 
-// A .dat file: lines "b1 = start1 start2 certified deviation", the residual sum of squares, and behind the second
-// "Data:" the rows of y and x.
-struct Dataset {
-  std::vector<double> start[2], certified;
-  double sum_of_squares = 0;
-  std::vector<std::vector<double>> columns;
-
-  explicit Dataset(const std::string& path) {
-    std::ifstream in(path);
-    int data_lines = 0;
-    for (std::string line; std::getline(in, line);) {
-      std::istringstream words(line);
-      std::string name, equals;
-      if (line.starts_with("Data:")) {
-        ++data_lines;
-      } else if (data_lines == 2) {
-        std::vector<double> row;
-        for (double v = 0; words >> v;) row.push_back(v);
-        columns.resize(std::max(columns.size(), row.size()));
-        for (size_t i = 0; i < row.size(); ++i) columns[i].push_back(row[i]);
-      } else if (line.starts_with("Residual Sum of Squares:")) {
-        sum_of_squares = std::stod(line.substr(24));
-      } else if (words >> name >> equals && name[0] == 'b' && equals == "=") {
-        double first = 0, second = 0, value = 0;
-        if (!(words >> first >> second >> value)) continue;  // a line of the model
-        start[0].push_back(first);
-        start[1].push_back(second);
-        certified.push_back(value);
-      }
-    }
-  }
-  Tensor column(size_t i) const { return from_vector(columns.at(i), {int64_t(columns.at(i).size())}); }
-};
-
-using Model = std::function<Tensor(const Tensor& b, const Tensor& x)>;
-
-Tensor decays(const Tensor& b, const Tensor& x) {
-  return b[0] * exp(-b[1] * x) + b[2] * exp(-b[3] * x) + b[4] * exp(-b[5] * x);
-}
-Tensor peaks(const Tensor& b, const Tensor& x) {
-  return b[0] * exp(-b[1] * x) + b[2] * exp(-square((x - b[3]) / b[4])) + b[5] * exp(-square((x - b[6]) / b[7]));
-}
-Tensor quotient(const Tensor& b, const Tensor& x, int64_t above, int64_t below) {
-  Tensor top = b[0], bottom = scalar(1, {.dtype = f64});
-  for (int64_t i = 1; i <= above; ++i) top = top + b[i] * pow(x, i);
-  for (int64_t i = 1; i <= below; ++i) bottom = bottom + b[above + i] * pow(x, i);
-  return top / bottom;
-}
-Tensor saturation(const Tensor& b, const Tensor& x) { return b[0] * (1 - exp(-b[1] * x)); }
-Tensor chwirut(const Tensor& b, const Tensor& x) { return exp(-b[0] * x) / (b[1] + b[2] * x); }
-Tensor enso(const Tensor& b, const Tensor& x) {
-  const auto wave = [&](const Tensor& period, const Tensor& c, const Tensor& s) {
-    const Tensor angle = x * (2 * std::numbers::pi) / period;
-    return c * cos(angle) + s * sin(angle);
-  };
-  return b[0] + wave(scalar(12, {.dtype = f64}), b[1], b[2]) + wave(b[3], b[4], b[5]) + wave(b[6], b[7], b[8]);
-}
-
-struct Problem {
-  const char* name;
-  Model model;
-};
-
-const std::vector<Problem> kLower{
-    {"Misra1a", saturation},
-    {"Chwirut2", chwirut},
-    {"Chwirut1", chwirut},
-    {"Lanczos3", decays},
-    {"Gauss1", peaks},
-    {"Gauss2", peaks},
-    {"DanWood", [](const Tensor& b, const Tensor& x) { return b[0] * pow(x, b[1]); }},
-    {"Misra1b", [](const Tensor& b, const Tensor& x) { return b[0] * (1 - pow(1 + b[1] * x / 2, -2)); }}};
-const std::vector<Problem> kAverage{
-    {"Kirby2", [](const Tensor& b, const Tensor& x) { return quotient(b, x, 2, 2); }},
-    {"Hahn1", [](const Tensor& b, const Tensor& x) { return quotient(b, x, 3, 3); }},
-    {"Nelson", {}},
-    {"MGH17", [](const Tensor& b, const Tensor& x) { return b[0] + b[1] * exp(-x * b[3]) + b[2] * exp(-x * b[4]); }},
-    {"Lanczos1", decays},
-    {"Lanczos2", decays},
-    {"Gauss3", peaks},
-    {"Misra1c", [](const Tensor& b, const Tensor& x) { return b[0] * (1 - rsqrt(1 + b[1] * x * 2)); }},
-    {"Misra1d", [](const Tensor& b, const Tensor& x) { return b[0] * b[1] * x / (1 + b[1] * x); }},
-    {"Roszman1",
-     [](const Tensor& b, const Tensor& x) { return b[0] - b[1] * x - atan(b[2] / (x - b[3])) / std::numbers::pi; }},
-    {"ENSO", enso}};
-const std::vector<Problem> kHigher{
-    {"MGH09", [](const Tensor& b, const Tensor& x) { return b[0] * (x * x + x * b[1]) / (x * x + x * b[2] + b[3]); }},
-    {"Thurber", [](const Tensor& b, const Tensor& x) { return quotient(b, x, 3, 3); }},
-    {"BoxBOD", saturation},
-    {"Rat42", [](const Tensor& b, const Tensor& x) { return b[0] / (1 + exp(b[1] - b[2] * x)); }},
-    {"MGH10", [](const Tensor& b, const Tensor& x) { return b[0] * exp(b[1] / (x + b[2])); }},
-    {"Eckerle4", [](const Tensor& b, const Tensor& x) { return b[0] / b[1] * exp(square((x - b[2]) / b[1]) * -0.5); }},
-    {"Rat43", [](const Tensor& b, const Tensor& x) { return b[0] / pow(1 + exp(b[1] - b[2] * x), 1 / b[3]); }},
-    {"Bennett5", [](const Tensor& b, const Tensor& x) { return b[0] * pow(b[1] + x, -1 / b[2]); }}};
-
-Tensor residuals(const Problem& p, const Dataset& data, const Tensor& b) {
-  if (std::string(p.name) == "Nelson")  // two variables, and the logarithm of y
-    return b[0] - b[1] * data.column(1) * exp(-b[2] * data.column(2)) - log(data.column(0));
-  return p.model(b, data.column(1)) - data.column(0);
-}
-
-// Digits that agree: -log10 of the relative error, at most 11, which is what is certified.
-double digits(double value, double certified) {
-  const double error = std::abs(value - certified) / std::abs(certified);
-  return error == 0 ? 11 : std::min(11.0, -std::log10(error));
-}
+using examples::nist::Dataset, examples::nist::Difficulty, examples::nist::digits, examples::nist::Problem;
 
 struct Fit {
   double parameters = 11, sum_of_squares = 0;  // digits: of the worst parameter, and of the sum
@@ -148,12 +44,12 @@ struct Fit {
 };
 
 Fit fit(const std::string& folder, const Problem& p, int start) {
-  const Dataset data(join_path(folder, std::string(p.name) + ".dat"));
+  const Dataset data = examples::nist::read(join_path(folder, std::string(p.name) + ".dat"));
   const std::vector<double>& from = data.start[start - 1];
   const Tensor b = from_vector(from, {int64_t(from.size())}).set_requires_grad(true);
   LevenbergMarquardt optimizer({b});
   Fit found;
-  found.result = minimize(optimizer, [&] { return residuals(p, data, b); }, {.max_steps = 3000});
+  found.result = minimize(optimizer, [&] { return p.residuals(b, data); }, {.max_steps = 3000});
   for (size_t i = 0; i < from.size(); ++i)
     found.parameters = std::min(found.parameters, digits(b.item<double>(int64_t(i)), data.certified[i]));
   found.sum_of_squares = digits(2 * found.result.loss, data.sum_of_squares);
@@ -163,8 +59,9 @@ Fit fit(const std::string& folder, const Problem& p, int start) {
   return found;
 }
 
-void expect_certified(const std::string& folder, const std::vector<Problem>& problems, int start) {
-  for (const Problem& p : problems) {
+void expect_certified(const std::string& folder, Difficulty difficulty, int start) {
+  for (const Problem& p : examples::nist::problems()) {
+    if (p.difficulty != difficulty) continue;
     SCOPED_TRACE(p.name);
     const Fit found = fit(folder, p, start);
     EXPECT_GE(found.parameters, 8);
@@ -177,14 +74,14 @@ void expect_certified(const std::string& folder, const std::vector<Problem>& pro
 
 TEST(Nist, LowerAndAverageProblemsFromTheSecondStart) {
   FIND_DATA("nist");
-  expect_certified(folder, kLower, 2);
-  expect_certified(folder, kAverage, 2);
+  expect_certified(folder, Difficulty::lower, 2);
+  expect_certified(folder, Difficulty::average, 2);
 }
 
 TEST(Nist, LowerAndAverageProblemsFromTheFirstStart) {
   FIND_DATA("nist");
-  expect_certified(folder, kLower, 1);
-  expect_certified(folder, kAverage, 1);
+  expect_certified(folder, Difficulty::lower, 1);
+  expect_certified(folder, Difficulty::average, 1);
 }
 
 // From the first start BoxBOD and MGH10 are known to lead most programs astray: an exponential that has died out at
@@ -192,7 +89,8 @@ TEST(Nist, LowerAndAverageProblemsFromTheFirstStart) {
 TEST(Nist, HigherProblems) {
   FIND_DATA("nist");
   for (const int start : {1, 2})
-    for (const Problem& p : kHigher) {
+    for (const Problem& p : examples::nist::problems()) {
+      if (p.difficulty != Difficulty::higher) continue;
       SCOPED_TRACE(p.name);
       const Fit found = fit(folder, p, start);
       EXPECT_TRUE(std::isfinite(found.result.loss));

@@ -134,7 +134,7 @@ int main(int argc, char** argv) {
     if (!picture.empty()) examples::check_writable(picture);
     examples::catch_signals();
     const auto begin = std::chrono::steady_clock::now();
-    const int64_t steps = flags.steps > 0 ? flags.steps : 3000;
+    const int64_t steps = flags.steps > 0 ? flags.steps : 20'000;
     const LinearFits r = polynomial(steps);
     if (!flags.quiet)
       for (const auto& [name, w] : r.fits) std::printf("%-17s %s\n", name, to_string(w).c_str());
