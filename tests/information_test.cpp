@@ -37,8 +37,8 @@ TEST(Information, RelativeEntropyIsCategoricalsDivergence) {
   EXPECT_EQ(relative_entropy(f64_tensor({0.5, 0.5}), f64_tensor({1, 0})).item<double>(),
             std::numeric_limits<double>::infinity());
   EXPECT_EQ(relative_entropy(f64_tensor({1, 0}), f64_tensor({1, 0})).item<double>(), 0);
-  const GradcheckResult checked = gradcheck(
-      [](std::span<const Tensor> x) { return std::vector<Tensor>{relative_entropy(x[0], x[1])}; }, {p, q});
+  const GradcheckResult checked =
+      gradcheck([](std::span<const Tensor> x) { return std::vector<Tensor>{relative_entropy(x[0], x[1])}; }, {p, q});
   EXPECT_TRUE(checked.ok) << checked.message;
 }
 
