@@ -115,10 +115,12 @@ std::vector<Run> race(const Data& data, int64_t steps) {
   runs.push_back(run("Newton-CG", data, zero, steps,
                      [](const Tensor& w) { return stepper(std::make_shared<NewtonCG>(std::vector<Tensor>{w})); }));
   runs.push_back(run("L-BFGS", data, zero, steps, [](const Tensor& w) {
-    return stepper(std::make_shared<LBFGS>(
-        std::vector<Tensor>{w},
-        LBFGSOptions{
-            .max_iter = 1, .tolerance_grad = 0, .tolerance_change = 0, .line_search = LineSearch::strong_wolfe}));
+    return stepper(
+        std::make_shared<LBFGS>(std::vector<Tensor>{w}, LBFGSOptions{.max_iter = 1,
+                                                                     .max_eval = 25,
+                                                                     .tolerance_grad = 0,
+                                                                     .tolerance_change = 0,
+                                                                     .line_search = LineSearch::strong_wolfe}));
   }));
   // The step that is safe: the inverse of the largest curvature, which is at most C / 4 of X^T X, and 1.
   const Tensor design = cat({data.x, ones({data.x.size(0), 1}, {.dtype = f64})}, 1);
