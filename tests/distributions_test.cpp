@@ -440,7 +440,7 @@ TEST(Distributions, BadParametersAreNamed) {
   expect_error<ValueError>("got 0", [] { MultivariateNormal(zeros({2}), {}); });
   expect_error<NumericError>("positive definite",
                              [] { MultivariateNormal(zeros({2}), {.covariance_matrix = -eye(2)}); });
-  expect_error<ShapeError>("loc [..., d] and scale_tril [..., d, d]",
+  expect_error<ShapeError>("loc [..., d] and a matrix [..., d, d]",
                            [] { MultivariateNormal(zeros({2}), {.scale_tril = eye(3)}); });
   expect_error<ValueError>("must be lower triangular", [] {
     MultivariateNormal(zeros({2}), {.scale_tril = ones({2, 2})});

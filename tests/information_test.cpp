@@ -15,7 +15,7 @@ namespace {
 using namespace distributions;
 using testing::expect_equal;
 
-Tensor f64_tensor(std::vector<double> values) {
+Tensor f64_tensor(const std::vector<double>& values) {
   const auto n = int64_t(values.size());
   return from_vector(values, {n});
 }
