@@ -85,14 +85,14 @@ struct Run {
 
 double slope(const Data& data, const Tensor& w) { return amax(abs(grad(loss_of(data, w), {w})[0])).item<double>(); }
 
-// Until the gradient is 0 for f64, or for `steps`.
+// Until no element of the gradient is above 1e-7, or for `steps`.
 Run run(const std::string& method, const Data& data, const Tensor& start, int64_t steps,
         const std::function<std::function<void(const Closure&)>(const Tensor& w)>& make) {
   Run r{.method = method, .w = clone(start).set_requires_grad(true)};
   const auto step = make(r.w);
   const auto begin = std::chrono::steady_clock::now();
   r.gradients.push_back(slope(data, r.w));
-  while (r.steps < steps && r.gradients.back() > 1e-9 && !examples::interrupted()) {
+  while (r.steps < steps && r.gradients.back() > 1e-7 && !examples::interrupted()) {
     step([&] { return loss_of(data, r.w); });
     r.gradients.push_back(slope(data, r.w));
     ++r.steps;

@@ -20,11 +20,11 @@ struct KFACOptions {
   double lr = 0.1;
   double momentum = 0.9;
   double weight_decay = 0;        // added to the gradient
-  double damping = 1e-2;          // added to the Fisher matrix before it is inverted, shared out between the factors
+  double damping = 3e-2;          // added to the Fisher matrix before it is inverted, shared out between the factors
   double decay = 0.95;            // of the factors' running means
   int64_t factor_interval = 1;    // steps from one look at the factors to the next
   int64_t inverse_interval = 10;  // steps from one inversion to the next
-  double kl_clip = 1e-2;          // bound on lr^2 (step, gradient); 0: none
+  double kl_clip = 1e-3;          // bound on lr^2 (step, gradient); 0: none
   bool empirical = true;          // step's own pass feeds the factors; false: only `observe` does
 };
 

@@ -1,4 +1,4 @@
-// The examples of differential equations, derivatives and linear algebra, shortened.
+// The examples of differential equations, derivatives, linear algebra and second-order methods, shortened.
 #include "support/examples.h"
 
 namespace tenrec::testing {
@@ -92,6 +92,49 @@ TEST_F(Examples, LinalgWalk) {
   EXPECT_LT(report.value("eigh_error", 9.0), 1e-10);
   expect_picture(folder_ / "angles.png");
   expect_one_line_error(folder_, "linalg_walk", {"--kept", "30"}, {"--kept 30", "--dims 20"});
+}
+
+TEST_F(Examples, OptimRace) {
+  const json functions =
+      succeed(folder_, "optim_race", {"--quiet", "--steps", "300", "--picture", "paths.png"}).result();
+  expect_picture(folder_ / "paths.png");
+  const json race = functions.value("race", json::object());
+  ASSERT_EQ(race.size(), 4u);
+  EXPECT_EQ(race["quadratic"]["Newton"].value("steps", 0), 1);
+  for (const auto& [problem, racers] : race.items()) {
+    EXPECT_EQ(racers.size(), 16u) << problem;
+    for (const char* method : {"Newton", "NewtonCG", "LBFGS"}) {
+      EXPECT_TRUE(racers[method].value("reached", false)) << problem << " " << method;
+    }
+  }
+  const json digits = succeed(folder_, "optim_race",
+                              {"--problem", "mlp", "--train-size", "600", "--batch-size", "100", "--steps", "50",
+                               "--goal", "2", "--seeds", "1", "--only", "KFAC", "--quiet"})
+                          .result()
+                          .value("race", json::object());
+  EXPECT_EQ(digits.size(), 1u);
+  EXPECT_TRUE(digits["KFAC"].value("reached", false));
+  expect_one_line_error(folder_, "optim_race", {"--problem", "mlp", "--train-size", "20"}, {"batch of 512", "20"});
+}
+
+TEST_F(Examples, NewtonLogistic) {
+  const json report = succeed(folder_, "newton_logistic", {"--picture", "slopes.png"}).result();
+  expect_picture(folder_ / "slopes.png");
+  EXPECT_LT(report.value("coefficient_error", 1.0), 1e-6);
+  EXPECT_LT(report.value("steps", 99), 15);
+  EXPECT_GT(report.value("train_accuracy", 0.0), 90);
+  EXPECT_GT(report.value("gradient_descent_slope", 0.0), 1e-6);  // 200 steps do not get there
+  spit_text(folder_ / "wdbc.csv", "1,M,0.5,1\n2,B,0.25\n");
+  expect_one_line_error(folder_, "newton_logistic", {"--data", "."}, {"wdbc.csv", "line 2"});
+}
+
+TEST_F(Examples, Regression) {
+  const json report = succeed(folder_, "regression", {"--picture", "fits.png"}).result();
+  expect_picture(folder_ / "fits.png");
+  EXPECT_LT(report.value("coefficient_error", 1.0), 1e-6);
+  EXPECT_LT(report.value("relative_error", 1.0), 1e-9);
+  spit_text(folder_ / "Misra1a.dat", "b1 = 1 2 3 4\n");
+  expect_one_line_error(folder_, "regression", {"--data", "."}, {"Misra1a.dat", "no data set of NIST"});
 }
 
 }  // namespace

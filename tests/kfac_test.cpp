@@ -198,8 +198,13 @@ TEST(Kfac, NeedsFewerStepsThanPlainGradients) {
     if (last < best) best = last;
   }
   Sequential net = regressor(4);
-  KFAC optimizer(net,
-                 {.lr = 1, .momentum = 0.5, .decay = 0.9, .inverse_interval = 1, .kl_clip = 0, .empirical = false});
+  KFAC optimizer(net, {.lr = 1,
+                       .momentum = 0.5,
+                       .damping = 1e-2,
+                       .decay = 0.9,
+                       .inverse_interval = 1,
+                       .kl_clip = 0,
+                       .empirical = false});
   double last = 0;
   for (int i = 0; i < 50; ++i) {
     optimizer.observe([&] {

@@ -28,12 +28,13 @@ std::vector<Racer> racers() {
     for (const double lr : {5e-4, 1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2})
       adam.settings.push_back(
           setting<Adam>(text_of({{"lr", lr}, {"beta2", beta2}}), AdamOptions{.lr = lr, .beta2 = beta2}));
-  for (const double damping : {3e-4, 1e-3, 3e-3, 1e-2})
-    for (const double lr : {0.1, 0.2, 0.4})
-      kfac.settings.push_back(
-          {text_of({{"lr", lr}, {"damping", damping}}), [=](Module& model) {
-             return steps_of(std::make_shared<KFAC>(model, KFACOptions{.lr = lr, .damping = damping, .kl_clip = 0}));
-           }});
+  for (const double damping : {0.03, 0.1, 0.3})
+    for (const double kl_clip : {1e-3, 3e-3})
+      for (const double lr : {0.1, 0.3})
+        kfac.settings.push_back({text_of({{"lr", lr}, {"damping", damping}, {"kl_clip", kl_clip}}), [=](Module& model) {
+                                   return steps_of(std::make_shared<KFAC>(
+                                       model, KFACOptions{.lr = lr, .damping = damping, .kl_clip = kl_clip}));
+                                 }});
   all.push_back(sgd);
   all.push_back(adam);
   all.push_back(kfac);
@@ -101,9 +102,9 @@ Run run(const Setting& setting, const Tensor& images, const Tensor& classes, con
 
 void print(const char* name, const std::string& text, const Run& r) {
   if (r.reached)
-    std::printf("  %-8s %-28s %5ld steps  %6.2f s\n", name, text.c_str(), long(r.steps), r.seconds);
+    std::printf("  %-8s %-34s %5ld steps  %6.2f s\n", name, text.c_str(), long(r.steps), r.seconds);
   else
-    std::printf("  %-8s %-28s     - (loss %.3g)\n", name, text.c_str(), r.loss);
+    std::printf("  %-8s %-34s     - (loss %.3g)\n", name, text.c_str(), r.loss);
   std::fflush(stdout);
 }
 
