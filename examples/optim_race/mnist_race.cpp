@@ -28,9 +28,9 @@ std::vector<Racer> racers() {
     for (const double lr : {5e-4, 1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2})
       adam.settings.push_back(
           setting<Adam>(text_of({{"lr", lr}, {"beta2", beta2}}), AdamOptions{.lr = lr, .beta2 = beta2}));
-  for (const double damping : {0.03, 0.1, 0.3})
-    for (const double kl_clip : {1e-3, 3e-3})
-      for (const double lr : {0.1, 0.3})
+  for (const double damping : {0.1, 0.3})
+    for (const double kl_clip : {3e-4, 1e-3})
+      for (const double lr : {0.03, 0.1, 0.3})
         kfac.settings.push_back({text_of({{"lr", lr}, {"damping", damping}, {"kl_clip", kl_clip}}), [=](Module& model) {
                                    return steps_of(std::make_shared<KFAC>(
                                        model, KFACOptions{.lr = lr, .damping = damping, .kl_clip = kl_clip}));
