@@ -8,6 +8,7 @@
 #include <memory>
 
 #include "support/files.h"
+#include "support/tanh_network.h"
 #include "tenrec/tenrec.h"
 
 namespace tenrec {
@@ -26,12 +27,7 @@ void load_from(Module& net, const std::string& prefix) {
     if (entry.name.starts_with(prefix)) state.push_back({entry.name.substr(prefix.size()), entry.tensor});
   load_state_dict(net, state);
 }
-Sequential network() {
-  Sequential net(Linear(4, 6), Tanh(), Linear(6, 5), Tanh(), Linear(5, 2));
-  to(net, f64);
-  load_from(net, "start.");
-  return net;
-}
+Sequential network() { return testing::tanh_network(fixture()); }
 void train_step(Sequential& net, Optimizer& optimizer) {
   const Tensor d = net(fixture().at("x")) - fixture().at("y");
   optimizer.zero_grad();

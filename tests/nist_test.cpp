@@ -3,18 +3,15 @@
 // skipped.
 #include <gtest/gtest.h>
 
-#include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <cstdlib>
 #include <fstream>
-#include <functional>
 #include <memory>
-#include <numbers>
 #include <sstream>
 
 #include "examples/regression/nist.h"
 #include "support/expect_equal.h"
+#include "support/real_data.h"
 #include "tenrec/core/bounded_reader.h"
 #include "tenrec/optim/gauss_newton.h"
 #include "tenrec/optim/lbfgs.h"
@@ -24,35 +21,11 @@
 namespace tenrec {
 namespace {
 
-// The folder of one data set, empty if there is none.
-std::string folder_of(const char* name) {
-  const char* root = std::getenv("TENREC_DATA_DIR");
-  if (root == nullptr) return "";
-  const std::string folder = join_path(root, name);
-  return is_folder(folder) ? folder : "";
-}
-
-#define FIND_DATA(name)                       \
-  const std::string folder = folder_of(name); \
-  if (folder.empty()) GTEST_SKIP() << "skipped, no data (TENREC_DATA_DIR names no folder with " << name << ")"
-
-using examples::nist::Dataset, examples::nist::Difficulty, examples::nist::digits, examples::nist::Problem;
-
-struct Fit {
-  double parameters = 11, sum_of_squares = 0;  // digits: of the worst parameter, and of the sum
-  StepResult result = {};
-};
+using examples::nist::Difficulty, examples::nist::Fit, examples::nist::Problem;
 
 Fit fit(const std::string& folder, const Problem& p, int start) {
-  const Dataset data = examples::nist::read(join_path(folder, std::string(p.name) + ".dat"));
-  const std::vector<double>& from = data.start[start - 1];
-  const Tensor b = from_vector(from, {int64_t(from.size())}).set_requires_grad(true);
-  LevenbergMarquardt optimizer({b});
-  Fit found;
-  found.result = minimize(optimizer, [&] { return p.residuals(b, data); }, {.max_steps = 3000});
-  for (size_t i = 0; i < from.size(); ++i)
-    found.parameters = std::min(found.parameters, digits(b.item<double>(int64_t(i)), data.certified[i]));
-  found.sum_of_squares = digits(2 * found.result.loss, data.sum_of_squares);
+  const Fit found =
+      examples::nist::fit(p, examples::nist::read(join_path(folder, std::string(p.name) + ".dat")), start);
   std::printf("%-9s start %d: %5.1f digits of the parameters, %5.1f of the sum of squares, %4d steps, %s\n", p.name,
               start, found.parameters, found.sum_of_squares, int(found.result.iterations),
               found.result.message.c_str());

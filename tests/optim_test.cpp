@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 
+#include "support/tanh_network.h"
 #include "tenrec/tenrec.h"
 
 namespace tenrec {
@@ -16,15 +17,7 @@ const Safetensors& fixture() {
   return file;
 }
 
-Sequential network() {
-  Sequential net(Linear(4, 6), Tanh(), Linear(6, 5), Tanh(), Linear(5, 2));
-  to(net, f64);
-  std::vector<NamedTensor> start;
-  for (const NamedTensor& entry : fixture().tensors)
-    if (entry.name.starts_with("start.")) start.push_back({entry.name.substr(6), entry.tensor});
-  load_state_dict(net, start);
-  return net;
-}
+Sequential network() { return testing::tanh_network(fixture()); }
 
 using Make = std::function<std::unique_ptr<Optimizer>(const std::vector<Tensor>&)>;
 

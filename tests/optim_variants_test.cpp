@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "support/files.h"
+#include "support/tanh_network.h"
 #include "tenrec/core/numeric_error.h"
 #include "tenrec/optim/adam_variants.h"
 #include "tenrec/optim/lamb.h"
@@ -26,15 +27,7 @@ const Safetensors& fixture() {
   return file;
 }
 
-Sequential network() {
-  Sequential net(Linear(4, 6), Tanh(), Linear(6, 5), Tanh(), Linear(5, 2));
-  to(net, f64);
-  std::vector<NamedTensor> start;
-  for (const NamedTensor& entry : fixture().tensors)
-    if (entry.name.starts_with("start.")) start.push_back({entry.name.substr(6), entry.tensor});
-  load_state_dict(net, start);
-  return net;
-}
+Sequential network() { return testing::tanh_network(fixture()); }
 
 // One optimizer, or Muon for the matrices and AdamW for the rest.
 using Optimizers = std::vector<std::unique_ptr<Optimizer>>;

@@ -2,11 +2,10 @@
 // these tests are skipped, and say so.
 #include <gtest/gtest.h>
 
-#include <cmath>
-#include <cstdlib>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "support/real_data.h"
 #include "tenrec/core/bounded_reader.h"
 #include "tenrec/data/bpe.h"
 #include "tenrec/data/cifar.h"
@@ -19,18 +18,6 @@
 
 namespace tenrec {
 namespace {
-
-// The folder of one data set, empty if there is none.
-std::string folder_of(const char* name) {
-  const char* root = std::getenv("TENREC_DATA_DIR");
-  if (root == nullptr) return "";
-  const std::string folder = join_path(root, name);
-  return is_folder(folder) ? folder : "";
-}
-
-#define FIND_DATA(name)                       \
-  const std::string folder = folder_of(name); \
-  if (folder.empty()) GTEST_SKIP() << "skipped, no data (TENREC_DATA_DIR names no folder with " << name << ")"
 
 double mean(const ImageSet& set, int64_t channel) {
   const int64_t plane = set.height * set.width;

@@ -56,24 +56,6 @@ LinearFits polynomial(int64_t steps) {
   return r;
 }
 
-struct Fit {
-  double parameters = 11, sum_of_squares = 0;  // digits: of the worst parameter, and of the sum
-  StepResult result;
-};
-
-Fit fit(const examples::nist::Problem& p, const examples::nist::Dataset& data, int start) {
-  using examples::nist::digits;
-  const std::vector<double>& from = data.start[start];
-  const Tensor b = from_vector(from, {int64_t(from.size())}).set_requires_grad(true);
-  LevenbergMarquardt optimizer({b});
-  Fit found;
-  found.result = minimize(optimizer, [&] { return p.residuals(b, data); }, {.max_steps = 3000});
-  for (size_t i = 0; i < from.size(); ++i)
-    found.parameters = std::min(found.parameters, digits(b.item<double>(int64_t(i)), data.certified[i]));
-  found.sum_of_squares = digits(2 * found.result.loss, data.sum_of_squares);
-  return found;
-}
-
 // Saturation with known parameters and no noise, from afar: what must be found is known to the last digit.
 double known_curve() {
   const Tensor x = linspace(0.5, 12, 24, {.dtype = f64});
@@ -97,15 +79,14 @@ Certified nist_problems(const std::string& folder, bool quiet) {
   Certified c;
   for (const examples::nist::Problem& p : examples::nist::problems()) {
     const examples::nist::Dataset data = examples::nist::read(join_path(folder, std::string(p.name) + ".dat"));
-    for (int start = 0; start < 2; ++start) {
-      const Fit f = fit(p, data, start);
+    for (const int start : {1, 2}) {
+      const examples::nist::Fit f = examples::nist::fit(p, data, start);
       ++c.runs;
       c.to_eight_digits += f.parameters >= 8;
-      if (start == 1 && p.difficulty != Difficulty::higher) c.worst = std::min(c.worst, f.parameters);
+      if (start == 2 && p.difficulty != Difficulty::higher) c.worst = std::min(c.worst, f.parameters);
       if (quiet) continue;
       std::printf("%-9s start %d: %5.1f digits of the parameters, %5.1f of the sum of squares, %4ld steps, %s\n",
-                  p.name, start + 1, f.parameters, f.sum_of_squares, long(f.result.iterations),
-                  f.result.message.c_str());
+                  p.name, start, f.parameters, f.sum_of_squares, long(f.result.iterations), f.result.message.c_str());
     }
   }
   return c;

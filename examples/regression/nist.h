@@ -165,4 +165,21 @@ inline double digits(double value, double certified) {
   return error == 0 ? 11 : std::min(11.0, -std::log10(error));
 }
 
+struct Fit {
+  double parameters = 11, sum_of_squares = 0;  // digits: of the worst parameter, and of the sum
+  tenrec::StepResult result = {};
+};
+// By Levenberg-Marquardt from the first or the second start (1, 2).
+inline Fit fit(const Problem& p, const Dataset& data, int start) {
+  const std::vector<double>& from = data.start[start - 1];
+  const tenrec::Tensor b = tenrec::from_vector(from, {int64_t(from.size())}).set_requires_grad(true);
+  tenrec::LevenbergMarquardt optimizer({b});
+  Fit found;
+  found.result = minimize(optimizer, [&] { return p.residuals(b, data); }, {.max_steps = 3000});
+  for (size_t i = 0; i < from.size(); ++i)
+    found.parameters = std::min(found.parameters, digits(b.item<double>(int64_t(i)), data.certified[i]));
+  found.sum_of_squares = digits(2 * found.result.loss, data.sum_of_squares);
+  return found;
+}
+
 }  // namespace examples::nist
