@@ -25,7 +25,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 WORKLOADS = ["chain", "xor", "mlp_b64", "mlp_b1", "lenet", "cnn", "lstm", "gru", "vae", "gpt",
-             "attention", "adamw"]
+             "attention", "adamw", "mlp_grad", "mlp_hvp"]
 BY_HAND = ["chain", "xor"]  # rows whose limit is the same step in plain loops
 LOSS_TOLERANCE = 1e-4
 TUNING_VARIABLES = ["MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_", "OPENBLAS_NUM_THREADS",
@@ -90,7 +90,7 @@ def has_images(workload):
 def search_best(program, workload, keep, min_time):
     """The `keep` fastest settings by a short run each, the first half of them by two."""
     space = [c for c in search_space(program) if has_images(workload) or "channels_last" not in c.label]
-    if workload in ("chain", "adamw"):  # no gradients to zero there
+    if workload in ("chain", "adamw", "mlp_grad", "mlp_hvp"):  # no gradients to zero there
         space = [c for c in space if "set_to_none" not in c.label]
     scores = {}
     for attempt in range(2):

@@ -364,6 +364,42 @@ class AdamWRunner : public DeviceRunner<std::vector<Tensor>> {
   std::unique_ptr<Optimizer> optimizer_;
 };
 
+// The loss's gradient or its Hessian times a vector.
+class DerivativeRunner : public DeviceRunner<std::vector<Tensor>> {
+ public:
+  DerivativeRunner(const Workload& w, bool captured) : DeviceRunner(captured), model_(w), lr_(w.lr) {
+    load_parameters(model_, w);
+    parameters_ = parameters(model_);
+    if (w.is_hvp())
+      for (const Parameter& p : hvp_direction(w)) direction_.push_back(to_tensor(p.values, p.shape));
+    for (const Batch& b : make_batches(w)) {
+      inputs_.push_back(to_tensor(b.inputs, w.input));
+      targets_.push_back(from_vector(b.labels, {int64_t(b.labels.size())}));
+    }
+  }
+  double step(int64_t i, bool want_loss) override {
+    const size_t batch = size_t(i) % inputs_.size();
+    const std::vector<Tensor> results = run_step([this](const Tensor& x, const Tensor& y) { return derivative(x, y); },
+                                                 inputs_[batch], targets_[batch]);
+    if (!want_loss) return 0;
+    const NoGrad off;
+    for (size_t k = 0; k < parameters_.size(); ++k) add_(parameters_[k], results[k + 1], -lr_);
+    return results[0].item<double>();
+  }
+
+ private:
+  std::vector<Tensor> derivative(const Tensor& x, const Tensor& y) {
+    const Closure loss = [&] { return model_.loss(x, y); };
+    ValueAndTensors found = direction_.empty() ? grad_and_value(loss, parameters_) : hvp(loss, parameters_, direction_);
+    found.tensors.insert(found.tensors.begin(), found.value);
+    return found.tensors;
+  }
+
+  Mlp model_;
+  double lr_;
+  std::vector<Tensor> parameters_, direction_, inputs_, targets_;
+};
+
 std::unique_ptr<Runner> make(const Workload& w, const Options& options) {
   const Device device(options.device);
   if (device.is_cuda() && !cuda::is_available())
@@ -372,6 +408,7 @@ std::unique_ptr<Runner> make(const Workload& w, const Options& options) {
   set_default_device(device);
   if (w.name == "chain") return std::make_unique<ChainRunner>(options.capture);
   if (w.name == "adamw") return std::make_unique<AdamWRunner>(w, options.capture);
+  if (w.is_derivative()) return std::make_unique<DerivativeRunner>(w, options.capture);
   if (w.name == "lenet") return std::make_unique<Training<LeNet>>(w, options.capture);
   if (w.name == "vae") return std::make_unique<Training<Vae>>(w, options.capture);
   if (w.name == "cnn") return std::make_unique<Training<Cnn>>(w, options.capture);

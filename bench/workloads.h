@@ -108,6 +108,10 @@ struct Workload {
   AdamConstants adam;
   int64_t ops = 1;  // times are given per op: divide the time of a step by this
 
+  bool is_hvp() const { return name == "mlp_hvp"; }
+  // A step computes a derivative and leaves the parameters alone, but for steps whose losses are compared: those move
+  // the parameters along it.
+  bool is_derivative() const { return is_hvp() || name == "mlp_grad"; }
   bool reads_tokens() const { return recurrent.gates > 0 || transformer.layers > 0; }
   int64_t batch_size() const { return input.empty() ? 1 : input[0]; }
   int64_t parameters() const {
@@ -134,10 +138,12 @@ struct Workload {
              double(batch_size() * t.layers) * t.attention_flops();
     }
     if (name == "attention") return 6. * double(input_size()) * double(input[2]);
+    // Of a Hessian product: forward, forward along the direction, and back through both, the gradient itself left out.
+    const double first = is_hvp() ? 3 : 2, other = is_hvp() ? 8 : 3;
     double total = 0;
     for (size_t i = 0; i < layers.size(); ++i) {
       const Layer& l = layers[i];
-      total += (i == 0 ? 2. : 3.) * 2. * double(batch_size() * l.side * l.side) * double(l.weights());
+      total += (i == 0 ? first : other) * 2. * double(batch_size() * l.side * l.side) * double(l.weights());
     }
     return total;
   }
@@ -154,8 +160,8 @@ struct Workload {
 };
 
 inline const std::vector<std::string>& workload_names() {
-  static const std::vector<std::string> names{"chain", "xor", "mlp_b64", "mlp_b1", "lenet",     "cnn",
-                                              "lstm",  "gru", "vae",     "gpt",    "attention", "adamw"};
+  static const std::vector<std::string> names{"chain", "xor", "mlp_b64", "mlp_b1",    "lenet", "cnn",      "lstm",
+                                              "gru",   "vae", "gpt",     "attention", "adamw", "mlp_grad", "mlp_hvp"};
   return names;
 }
 
@@ -179,6 +185,11 @@ inline Workload find_workload(const std::string& name) {
     w.input = {one ? 1 : 64, 784};
     w.batches = one ? 50 : 10;
     w.lr = one ? 0.005 : 0.05;
+  } else if (name == "mlp_grad" || name == "mlp_hvp") {  // the same network: the gradient; the Hessian times a vector
+    w.layers = {linear("fc1", 784, 128), linear("fc2", 128, 10)};
+    w.input = {512, 784};
+    w.batches = 2;
+    w.lr = 0.05;
   } else if (name == "lenet") {  // Y. LeCun et al. 1998, with ReLU and max pooling; conv1 has padding 2
     w.layers = {conv("conv1", 1, 6, 5, 28), conv("conv2", 6, 16, 5, 10), linear("fc1", 400, 120),
                 linear("fc2", 120, 84), linear("fc3", 84, 10)};
@@ -285,6 +296,14 @@ inline std::vector<Parameter> initial_parameters(const Workload& w) {
     result.push_back({std::string(l.name) + ".bias", {l.out}, uniform(seed + 1, l.out, bound)});
   }
   return result;
+}
+
+// What the Hessian is multiplied by, like initial_parameters.
+inline std::vector<Parameter> hvp_direction(const Workload& w) {
+  std::vector<Parameter> direction = initial_parameters(w);
+  for (size_t i = 0; i < direction.size(); ++i)
+    direction[i].values = uniform(4000 + i, int64_t(direction[i].values.size()), 0.0625f);
+  return direction;
 }
 
 inline Batch xor_batch() { return {.inputs = {0, 0, 0, 1, 1, 0, 1, 1}, .labels = {}, .targets = {0, 1, 1, 0}}; }

@@ -1,6 +1,7 @@
 // Runs the case table (op_cases/op_case.h); with TENREC_TEST_DEVICE=cuda, on that device.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -131,6 +132,46 @@ void check_derivatives(const char* what, int order, Check check) {
 
 TEST(OpCases, Gradcheck) { check_derivatives("gradcheck", 1, gradcheck); }
 TEST(OpCases, Gradgradcheck) { check_derivatives("gradgradcheck", 2, gradgradcheck); }
+
+// One row of each: what may be differentiated without end. Their second derivatives may be right and yet be cut off.
+constexpr const char* kSmoothOps[] = {"exp",           "log",        "sin",        "tanh",
+                                      "sigmoid",       "softplus",   "gelu",       "silu",
+                                      "mul",           "div",        "matmul",     "linear",
+                                      "softmax",       "prod",       "logsumexp",  "conv2d",
+                                      "cross_entropy", "layer_norm", "batch_norm", "scaled_dot_product_attention",
+                                      "log_softmax",   "cholesky"};
+
+std::vector<Tensor> recorded_gradients(const OpCase& c, std::span<const Tensor> inputs) {
+  std::vector<Tensor> xs, losses, cotangents;
+  std::vector<Tensor> arguments(inputs.begin(), inputs.end());
+  for (Tensor& x : arguments)
+    if (x.requires_grad()) xs.push_back(x = alias(x));
+  for (const Tensor& y : evaluate(c, arguments)) {
+    if (!y.requires_grad()) continue;
+    losses.push_back(y);
+    cotangents.push_back(reshape(cos(arange(y.numel(), {.dtype = f64})), y.shape()));
+  }
+  std::vector<Tensor> grads = grad(losses, xs, cotangents, {.create_graph = true, .allow_unused = true});
+  std::erase_if(grads, [](const Tensor& g) { return !g.defined() || !g.requires_grad(); });
+  return grads;
+}
+
+TEST(OpCases, ThirdDerivativesOfSmoothOps) {
+  int64_t checks = 0;
+  for (const char* op : kSmoothOps) {
+    SCOPED_TRACE(op);
+    const auto row = std::find_if(op_cases().begin(), op_cases().end(), [&](const OpCase& c) {
+      return c.op == op && c.differentiable && c.order >= 2 && has_real_input(c);
+    });
+    ASSERT_NE(row, op_cases().end()) << "has no row";
+    const GradcheckResult result = gradgradcheck(
+        [&](std::span<const Tensor> in) { return recorded_gradients(*row, in); }, differentiable_inputs(*row, f64));
+    EXPECT_TRUE(result.ok) << result.message;
+    EXPECT_GT(result.checked, 0);
+    checks += result.checked;
+  }
+  expect_count("third", checks);
+}
 
 std::vector<Tensor> gradients(const OpCase& c, const std::vector<Tensor>& inputs) {
   std::vector<Tensor> xs, losses, cotangents;

@@ -68,26 +68,6 @@ void check_targets(const IndexLoss& loss, const Tensor& x, const Tensor& target)
                        .skipped = loss.options.ignore_index});
 }
 
-// The same loss of ops, for derivatives of derivatives.
-Tensor compose(const IndexLoss& loss, const Tensor& x) {
-  const Tensor log_p = loss.from_logits ? log_softmax(x, loss.dim) : x;
-  const Tensor ignored = eq(loss.target, loss.options.ignore_index);
-  const Tensor place = unsqueeze(where(ignored, 0, loss.target), loss.dim);
-  const Tensor row_weights = loss.row_weights.to(x.dtype());
-  const double smoothing = loss.options.label_smoothing;
-  Tensor losses = squeeze(gather(log_p, loss.dim, place), loss.dim) * row_weights * (smoothing - 1);
-  if (smoothing != 0) {
-    Shape along = Shape::filled(x.ndim(), 1);
-    along[loss.dim] = loss.classes;
-    const Tensor weighted = loss.weight.defined() ? log_p * reshape(loss.weight.to(x.dtype()), along) : log_p;
-    const Tensor spread = sum(weighted, {.dim = loss.dim}) * (smoothing / double(loss.classes));
-    losses = losses - where(ignored, 0., spread);
-  }
-  if (loss.options.reduction == Reduction::none) return losses;
-  const Tensor added = sum(losses);
-  return loss.options.reduction == Reduction::sum ? added : added / loss.total.to(x.dtype());
-}
-
 // `over`: the gradient may take the place of x, which halves the memory of a large vocabulary.
 Tensor gradient(const IndexLoss& loss, const Tensor& x, const Tensor& dy, bool over) {
   const Tensor from = detail::contiguous_data(x), dx = over && x.is_contiguous() ? x.detach() : empty_like(x);
@@ -97,6 +77,43 @@ Tensor gradient(const IndexLoss& loss, const Tensor& x, const Tensor& dy, bool o
     kernels::cross_entropy_grad(device, loss.arguments(), view(from), view(loss.stats), view(scale), view(dx));
   });
   return dx;
+}
+
+// What a row's probabilities are multiplied by in the gradient: the weights of its targets, over the mean's divisor.
+Tensor masses(const IndexLoss& loss, const Tensor& x) {
+  Tensor mass = loss.row_weights;
+  if (const double smoothing = loss.options.label_smoothing; smoothing != 0) {
+    const Tensor all =
+        loss.weight.defined() ? mean(loss.weight) : ones({}, {.dtype = mass.dtype(), .device = x.device()});
+    mass = mass * (1 - smoothing) + where(eq(loss.target, loss.options.ignore_index), 0., all * smoothing);
+  }
+  if (loss.options.reduction == Reduction::mean) mass = mass / loss.total;
+  return unsqueeze(mass.to(x.dtype()), loss.dim);
+}
+
+Tensor recorded_gradient(const IndexLoss& loss, const Tensor& x, const Tensor& dy);
+
+// By x the gradient depends on softmax(x) alone, and it is linear in dy.
+Grads second_gradients(const IndexLoss& loss, const Saved& s, const Tensor& u, Needs needs) {
+  const Tensor x = s.input(0), dy = s.input(1);
+  Grads grads{Tensor(), Tensor()};
+  if (needs[0] && loss.from_logits) {
+    const Tensor p = softmax(x, loss.dim);
+    const Tensor pu = p * (u * (masses(loss, x) * (dy.ndim() == 0 ? dy : unsqueeze(dy, loss.dim))));
+    grads[0] = pu - p * sum(pu, {.dim = loss.dim, .keepdim = true});
+  } else if (needs[0]) {
+    grads[0] = zeros_like(x);
+  }
+  if (needs[1]) {
+    const Tensor product = u * recorded_gradient(loss, x, ones_like(dy));
+    grads[1] = loss.options.reduction == Reduction::none ? sum(product, {.dim = loss.dim}) : sum(product);
+  }
+  return grads;
+}
+
+Tensor recorded_gradient(const IndexLoss& loss, const Tensor& x, const Tensor& dy) {
+  return record("cross_entropy_grad", {x, dy}, gradient(loss, x, dy, false), save_inputs,
+                [loss](const Saved& s, const Tensor& u, Needs needs) { return second_gradients(loss, s, u, needs); });
 }
 
 Tensor index_loss(const char* name, bool from_logits, const Tensor& x, const Tensor& target,
@@ -128,14 +145,12 @@ Tensor index_loss(const char* name, bool from_logits, const Tensor& x, const Ten
     y = y.to(x.dtype());
   }
   // The rule owns what it reads but for x; the target is saved too, so that a change to it is noticed.
-  return record(name, {x, target}, std::move(y), save_inputs,
-                fused_rule(
-                    [loss](const Saved& s, const Cotangents& dys, Needs) {
-                      s.input(1);
-                      const bool over = s.may_overwrite(0);
-                      return Grads{gradient(loss, s.input(0), dys[0], over), Tensor()};
-                    },
-                    [loss](std::span<const Tensor> inputs) { return compose(loss, inputs[0]); }));
+  return record(name, {x, target}, std::move(y), save_inputs, [loss](const Saved& s, const Tensor& dy, Needs) {
+    s.input(1);
+    if (grad_enabled()) return Grads{recorded_gradient(loss, s.input(0), dy), Tensor()};
+    const bool over = s.may_overwrite(0);  // before x is held here too
+    return Grads{gradient(loss, s.input(0), dy, over), Tensor()};
+  });
 }
 
 Tensor probability_loss(const Tensor& logits, const Tensor& target, const CrossEntropyOptions& options) {

@@ -7,12 +7,14 @@
 #include "tenrec/autograd/ops/matmul.h"
 #include "tenrec/autograd/ops/matmul_impl.h"
 #include "tenrec/autograd/ops/reduce.h"
+#include "tenrec/autograd/ops/reduce_impl.h"
 #include "tenrec/autograd/ops/shape.h"
 #include "tenrec/kernels/gemm.h"
 
 namespace tenrec {
 
 using detail::as_rows;
+using detail::Factor;
 using detail::from_rows;
 using detail::linear_grads;
 using detail::turned;
@@ -28,13 +30,13 @@ struct FusedOperands {
 void* data_of(const Tensor& x) { return x.defined() ? view(x).data : nullptr; }
 
 // y = a b with something behind it in one kernel; false, and nothing done, where there is no such kernel.
-bool fused_product(const char* op, kernels::Fusion kind, const Tensor& a, const Tensor& b, const Tensor& y,
+bool fused_product(const char* op, kernels::Fusion kind, const Factor& a, const Factor& b, const Tensor& y,
                    const FusedOperands& more) {
-  if (a.device().is_cpu()) return false;
+  if (y.device().is_cpu()) return false;
   detail::MatrixLayout la, lb;
   const Tensor left = detail::with_layout(a, la), right = detail::with_layout(b, lb);
-  const int64_t m = a.shape()[0], k = a.shape()[1], n = b.shape()[1];
-  return dispatch(op, a.device(), [&](auto device) {
+  const int64_t m = a.rows(), k = a.columns(), n = b.columns();
+  return dispatch(op, y.device(), [&](auto device) {
     const kernels::GemmFusion fusion{kind, data_of(more.bias), data_of(more.aux), data_of(more.sums)};
     return kernels::fused_gemm(device, y.dtype(), {la.transposed, lb.transposed, m, n, k, la.leading, lb.leading, n},
                                view(left).data, view(right).data, view(y).data, fusion);
@@ -52,8 +54,9 @@ struct Hidden {
 
 Hidden activated(const char* op, Activation activation, const Tensor& x, const Tensor& weight, const Tensor& bias,
                  bool keep) {
-  const Tensor w = turned(weight), row = bias.defined() ? contiguous(bias.detach()) : Tensor();
-  const int64_t m = x.shape()[0], n = w.shape()[1];
+  const Factor w = turned(weight);
+  const Tensor row = bias.defined() ? detail::contiguous_data(bias) : Tensor();
+  const int64_t m = x.shape()[0], n = w.columns();
   Hidden out;
   if (activation == Activation::relu) {
     if (keep && !x.device().is_cpu()) {
@@ -119,15 +122,17 @@ Grads linear_grads(const Tensor& dy, const Tensor& x, const Tensor& weight, bool
   const bool both = bias && needs[1] && needs[2];
   if (both && !grad_enabled()) {
     const Tensor dw = like(dy, weight.shape()), db = like(dy, {weight.shape()[0]});
-    if (fused_product("linear_grad", kernels::Fusion::row_sums, t(dy), x, dw, {{}, {}, db})) {
+    if (fused_product("linear_grad", kernels::Fusion::row_sums, turned(dy), x, dw, {{}, {}, db})) {
       grads[1] = dw;
       grads[2] = db;
       return grads;
     }
   }
   // A weight that is the transpose of what is stored gets a gradient that lies as it does.
-  const bool transposed = weight.strides()[0] == 1 && !weight.is_contiguous();
-  if (needs[1]) grads[1] = transposed ? t(matrix_product(t(x), dy)) : matrix_product(t(dy), x);
+  const auto outer = [](const Tensor& a, const Tensor& b) {  // a^T b
+    return grad_enabled() ? matrix_product(t(a), b) : product("linear_grad", turned(a), b, {});
+  };
+  if (needs[1]) grads[1] = lies_turned(weight) ? t(outer(x, dy)) : outer(dy, x);
   if (!bias) return Grads{grads[0], grads[1]};
   if (needs[2]) grads[2] = sum(dy, {.dim = 0});
   return grads;

@@ -5,7 +5,7 @@
 #include "tenrec/autograd/ops/elementwise.h"
 #include "tenrec/autograd/ops/elementwise_impl.h"
 #include "tenrec/autograd/ops/matmul_impl.h"
-#include "tenrec/autograd/ops/reduce.h"
+#include "tenrec/autograd/ops/reduce_impl.h"
 #include "tenrec/autograd/ops/shape.h"
 #include "tenrec/core/view.h"
 #include "tenrec/kernels/gemm.h"
@@ -58,25 +58,38 @@ Tensor with_layout(const Tensor& x, Layout& out) {
   return copy;
 }
 
-Tensor product(const char* op, const Tensor& a, const Tensor& b, const Tensor& bias, bool relu) {
+bool lies_turned(const Tensor& x) { return x.strides()[0] == 1 && !x.is_contiguous(); }
+
+Tensor with_layout(const Factor& x, Layout& out) {
+  const Tensor matrix = with_layout(x.matrix, out);
+  out.transposed ^= x.transposed;
+  return matrix;
+}
+
+Tensor product(const char* op, const Factor& a, const Factor& b, const Tensor& bias, bool relu) {
   Layout la, lb;
   const Tensor x = with_layout(a, la), w = with_layout(b, lb);
-  const int64_t m = a.shape()[0], k = a.shape()[1], n = b.shape()[1];
-  Tensor y = detail::empty_of({m, n}, a.dtype(), a.device());
-  const Tensor row = bias.defined() ? contiguous(bias.detach()) : Tensor();
-  dispatch(op, a.device(), [&](auto device) {
-    kernels::gemm(device, a.dtype(), {la.transposed, lb.transposed, m, n, k, la.leading, lb.leading, n}, view(x).data,
+  const int64_t m = a.rows(), k = a.columns(), n = b.columns();
+  const DType dtype = x.dtype();
+  Tensor y = detail::empty_of({m, n}, dtype, x.device());
+  const Tensor row = bias.defined() ? contiguous_data(bias) : Tensor();
+  dispatch(op, x.device(), [&](auto device) {
+    kernels::gemm(device, dtype, {la.transposed, lb.transposed, m, n, k, la.leading, lb.leading, n}, view(x).data,
                   view(w).data, view(y).data, {.bias = row.defined() ? view(row).data : nullptr, .relu = relu});
   });
   return y;
 }
 
+// A factor that lies column by column gets a gradient that lies so too: what it is a transpose of, and all that is
+// added to it there, is then read in order.
 Tensor matrix_product(const Tensor& a, const Tensor& b) {
   check_inner("matmul", a, b);
   return record("matmul", {a, b}, product("matmul", a, b, {}), save_inputs,
-                [](const Saved& s, const Tensor& dy, Needs needs) {
-                  return Grads{needs[0] ? matrix_product(dy, t(s.input(1))) : Tensor(),
-                               needs[1] ? matrix_product(t(s.input(0)), dy) : Tensor()};
+                [turn_a = lies_turned(a), turn_b = lies_turned(b)](const Saved& s, const Tensor& dy, Needs needs) {
+                  Tensor da, db;
+                  if (needs[0]) da = turn_a ? t(matrix_product(s.input(1), t(dy))) : matrix_product(dy, t(s.input(1)));
+                  if (needs[1]) db = turn_b ? t(matrix_product(t(dy), s.input(0))) : matrix_product(t(s.input(0)), dy);
+                  return Grads{da, db};
                 });
 }
 
@@ -88,10 +101,6 @@ Tensor from_rows(const Tensor& y, const Tensor& x) {
   Shape shape = x.shape();
   shape[shape.ndim() - 1] = y.size(-1);
   return reshape(y, shape);
-}
-
-Tensor turned(const Tensor& weight) {
-  return make_view(weight, {weight.shape()[1], weight.shape()[0]}, {weight.strides()[1], weight.strides()[0]}, 0);
 }
 
 void check_linear(const char* op, const Tensor& x, const Tensor& weight, const Tensor& bias) {

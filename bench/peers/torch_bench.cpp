@@ -289,9 +289,44 @@ class AdamWRunner : public Runner {
   std::unique_ptr<torch::optim::Optimizer> optimizer_;
 };
 
+// Hessian products as torch.autograd.functional.hvp makes them: the gradient of the gradient along the direction.
+class DerivativeRunner : public Runner {
+ public:
+  explicit DerivativeRunner(const Workload& w) : model_(w), lr_(w.lr) {
+    load_parameters(model_, w, false);
+    parameters_ = model_.parameters();
+    if (w.is_hvp())
+      for (const Parameter& p : hvp_direction(w)) direction_.push_back(to_tensor(p.values, p.shape));
+    for (const Batch& b : make_batches(w)) {
+      inputs_.push_back(to_tensor(b.inputs, w.input));
+      targets_.push_back(torch::tensor(b.labels));
+    }
+  }
+  double step(int64_t i, bool want_loss) override {
+    const size_t batch = size_t(i) % inputs_.size();
+    const Tensor loss = model_.loss(inputs_[batch], targets_[batch]);
+    std::vector<Tensor> found;
+    if (direction_.empty())
+      found = torch::autograd::grad({loss}, parameters_);
+    else
+      found =
+          torch::autograd::grad(torch::autograd::grad({loss}, parameters_, {}, true, true), parameters_, direction_);
+    if (!want_loss) return 0;
+    const torch::NoGradGuard guard;
+    for (size_t k = 0; k < parameters_.size(); ++k) parameters_[k] -= lr_ * found[k];
+    return loss.item<double>();
+  }
+
+ private:
+  Mlp model_;
+  double lr_;
+  std::vector<Tensor> parameters_, direction_, inputs_, targets_;
+};
+
 std::unique_ptr<Runner> make(const Workload& w, const Options& options) {
   if (w.name == "chain") return std::make_unique<ChainRunner>();
   if (w.name == "adamw") return std::make_unique<AdamWRunner>(w);
+  if (w.is_derivative()) return std::make_unique<DerivativeRunner>(w);
   if (w.name == "lenet") return std::make_unique<Training<LeNet>>(w, options);
   if (w.name == "vae") return std::make_unique<Training<Vae>>(w, options);
   if (w.name == "cnn") return std::make_unique<Training<Cnn>>(w, options);

@@ -10,8 +10,7 @@
 #include <memory>
 
 #include "common/run_state.h"
-#include "common/text.h"
-#include "gpt/model.h"
+#include "gpt/tokens.h"
 
 using namespace tenrec;
 using namespace examples;
@@ -27,47 +26,6 @@ std::unique_ptr<Tokenizer> make_tokenizer(const Units& units, const std::string&
   if (units.kind == "characters")
     return std::make_unique<TextTokenizer>(TextTokenizer::build(TextUnit::character, text));
   return std::make_unique<BpeTokenizer>(BpeTokenizer::train(text, {.vocab_size = units.vocabulary}));
-}
-
-// The text's tokens: of the first nine tenths to learn from, of the rest to measure on.
-struct Tokens {
-  Tensor train, validation;
-  Tokens(const Tokenizer& tokenizer, const NamedText& text, int64_t context) {
-    const std::vector<int64_t> all = tokenizer.encode(text.bytes);
-    const auto n = int64_t(all.size()), cut = n * 9 / 10;
-    if (std::min(cut, n - cut) <= context)
-      fail<ValueError>(text.name, ": ", n, " tokens are too few, a context of ", context, " needs more than ",
-                       10 * (context + 1));
-    const Tensor whole = from_vector(all, {n}).to(default_device());
-    train = narrow(whole, 0, 0, cut);
-    validation = narrow(whole, 0, cut, n - cut);
-  }
-};
-
-// Inputs and targets of windows that begin at `starts`, [windows, context] each.
-Example windows(const Tensor& tokens, const Tensor& starts, int64_t context) {
-  const Tensor at = unsqueeze(starts, 1) + arange(context, {.dtype = i64});
-  return {{take(tokens, at), take(tokens, at + 1)}};
-}
-
-Tensor loss_of(const Gpt& model, const Example& batch) {
-  const Tensor logits = model(batch.input());
-  return cross_entropy(flatten(logits, 0, 1), flatten(batch.target()));
-}
-
-// The mean loss in nats over the whole split, in windows side by side.
-double validation_loss(Gpt& model, const Tensor& tokens, int64_t context) {
-  const NoGrad off;
-  eval(model);
-  const int64_t count = (tokens.numel() - 1) / context, together = 32;
-  double sum = 0;
-  for (int64_t w = 0; w < count; w += together) {
-    const int64_t n = std::min(together, count - w);
-    const Tensor starts = arange(w, w + n, {.dtype = i64}) * context;
-    sum += loss_of(model, windows(tokens, starts, context)).item<double>() * double(n);
-  }
-  train(model);
-  return sum / double(count);
 }
 
 // Biases and norms are not to shrink.
@@ -180,7 +138,7 @@ void run(const Flags& flags, GptOptions size, const Units& units, const Prompt& 
     std::printf("interrupted; %s\n", flags.save.empty()
                                          ? "give --save FILE to keep the state of a run"
                                          : ("the run is saved in " + flags.save + ", go on with --resume").c_str());
-  const double validation = validation_loss(model, tokens.validation, size.context);
+  const double validation = loss_over(model, tokens.validation, size.context);
   if (prompt.count > 0) std::printf("%s\n", continue_text(model, *tokenizer, prompt, flags.seed).c_str());
   const double samples = double((progress.step - first) * plan.batch_size) / trained;
   print_result(report(flags, "gpt", name, text.name,

@@ -64,17 +64,36 @@ struct FunctionRace {
 // empty, is a PNG of the paths over the two functions of two variables.
 nlohmann::ordered_json race_on_functions(const FunctionRace& race, const std::string& picture);
 
-struct MnistRace {
+// A network in training on a stream of batches.
+class Course {
+ public:
+  virtual ~Course() = default;
+  virtual tenrec::Module& network() = 0;
+  // The loss of the next batch, as often as it is called.
+  virtual tenrec::Closure next() = 0;
+  // The mean loss over all that is measured.
+  virtual double loss() = 0;
+};
+struct Track {
+  std::function<std::unique_ptr<Course>(uint64_t seed)> start;
+  std::vector<Racer> racers;
+};
+// 784-256-128-10 on images [n, 784] and their classes [n], measured on all of them.
+Track digits_track(const tenrec::Example& digits, int64_t batch);
+// The GPT of the gpt example on a text's characters, measured on its last tenth.
+Track text_track(const std::string& text_file, int64_t batch);
+
+struct NetworkRace {
   int64_t steps = 2000;  // of a run that does not get there
-  int64_t look = 50;     // steps from one look at the training set to the next
-  int64_t batch = 512;
-  double goal = 0.05;  // mean loss over the whole training set
+  int64_t look = 50;     // steps from one measurement to the next
+  double goal = 0;       // the loss to be reached
   int64_t seeds = 3;
   std::vector<std::string> only = {};  // names of optimizers; empty: all
+  bool quiet = false;
 };
-// 784-256-128-10 on images [n, 784] and classes [n]: each optimizer with each of its settings, then the best of them
-// with every seed. Prints the grid unless quiet and returns, by optimizer, the median number of steps, and its seconds.
-nlohmann::ordered_json race_on_mnist(const tenrec::Tensor& images, const tenrec::Tensor& classes, const MnistRace& race,
-                                     uint64_t seed, bool quiet);
+// Each optimizer with each of its settings, then the best of them with every seed. A setting is given up once it has
+// taken more steps than the best. Prints the grid unless quiet and returns, by optimizer, the median number of steps,
+// and its seconds.
+nlohmann::ordered_json race_on_network(const Track& track, const NetworkRace& race, uint64_t seed);
 
 }  // namespace examples

@@ -187,6 +187,7 @@ void add_cross_entropy(const Add& add) {
     };
     c.reference = index_reference(o);
     c.tolerance = {1e-12, 4e-6, 2e-2, 4e-3};
+    c.also_covers = {"cross_entropy_grad"};
     return c;
   };
   const auto classes = [](const Shape& shape, int64_t n) {
