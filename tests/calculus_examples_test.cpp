@@ -114,6 +114,13 @@ TEST_F(Examples, OptimRace) {
                           .value("race", json::object());
   EXPECT_EQ(digits.size(), 1u);
   EXPECT_TRUE(digits["KFAC"].value("reached", false));
+  const json text = succeed(folder_, "optim_race",
+                            {"--problem", "gpt", "--batch-size", "2", "--steps", "2", "--look", "2", "--goal", "10",
+                             "--seeds", "1", "--only", "Muon", "--quiet"})
+                        .result()
+                        .value("race", json::object());
+  EXPECT_EQ(text["Muon"].value("steps", 0), 2);
+  expect_one_line_error(folder_, "optim_race", {"--problem", "gpt", "--train-size", "20"}, {"--train-size"});
   expect_one_line_error(folder_, "optim_race", {"--problem", "mlp", "--train-size", "20"}, {"batch of 512", "20"});
 }
 

@@ -29,10 +29,12 @@ struct FusedOperands {
 
 void* data_of(const Tensor& x) { return x.defined() ? view(x).data : nullptr; }
 
+// Only a device's library has such kernels; on the CPU not even their outputs are to be made.
+bool may_fuse(const Tensor& x) { return !x.device().is_cpu(); }
+
 // y = a b with something behind it in one kernel; false, and nothing done, where there is no such kernel.
 bool fused_product(const char* op, kernels::Fusion kind, const Factor& a, const Factor& b, const Tensor& y,
                    const FusedOperands& more) {
-  if (y.device().is_cpu()) return false;
   detail::MatrixLayout la, lb;
   const Tensor left = detail::with_layout(a, la), right = detail::with_layout(b, lb);
   const int64_t m = a.rows(), k = a.columns(), n = b.columns();
@@ -59,16 +61,18 @@ Hidden activated(const char* op, Activation activation, const Tensor& x, const T
   const int64_t m = x.shape()[0], n = w.columns();
   Hidden out;
   if (activation == Activation::relu) {
-    if (keep && !x.device().is_cpu()) {
+    if (keep && may_fuse(x)) {
       out.mask = detail::empty_of({m, kernels::relu_mask_bytes(n)}, u8, x.device());
       out.h = like(x, {m, n});
       if (fused_product(op, kernels::Fusion::relu, x, w, out.h, {row, out.mask, {}})) return out;
     }
     return {detail::product(op, x, w, bias, true), {}, {}};
   }
-  out.h = like(x, {m, n});
-  if (keep) out.before = like(x, {m, n});
-  if (fused_product(op, kernels::Fusion::gelu, x, w, out.h, {row, out.before, {}})) return out;
+  if (may_fuse(x)) {
+    out.h = like(x, {m, n});
+    if (keep) out.before = like(x, {m, n});
+    if (fused_product(op, kernels::Fusion::gelu, x, w, out.h, {row, out.before, {}})) return out;
+  }
   const Tensor before = detail::product(op, x, w, bias);
   return {detail::map(op, kernels::GeluTanh(), before), keep ? before : Tensor(), {}};
 }
@@ -84,7 +88,7 @@ Tensor through_layer(Activation activation, const Tensor& dy, const Tensor& weig
                      Tensor* sums) {
   const bool relu = activation == Activation::relu;
   const Tensor& aux = relu ? hidden.mask : hidden.before;
-  if (aux.defined()) {
+  if (aux.defined() && may_fuse(dy)) {
     const Tensor dz = like(dy, hidden.h.shape()), total = sums ? like(dy, {dz.shape()[1]}) : Tensor();
     if (fused_product("feed_forward", relu ? kernels::Fusion::relu_grad : kernels::Fusion::gelu_grad, dy, weight, dz,
                       {{}, aux, total})) {
@@ -120,7 +124,7 @@ namespace detail {
 Grads linear_grads(const Tensor& dy, const Tensor& x, const Tensor& weight, bool bias, Needs needs) {
   Grads grads{needs[0] ? matrix_product(dy, weight) : Tensor(), Tensor(), Tensor()};
   const bool both = bias && needs[1] && needs[2];
-  if (both && !grad_enabled()) {
+  if (both && !grad_enabled() && may_fuse(dy)) {
     const Tensor dw = like(dy, weight.shape()), db = like(dy, {weight.shape()[0]});
     if (fused_product("linear_grad", kernels::Fusion::row_sums, turned(dy), x, dw, {{}, {}, db})) {
       grads[1] = dw;
@@ -130,7 +134,8 @@ Grads linear_grads(const Tensor& dy, const Tensor& x, const Tensor& weight, bool
   }
   // A weight that is the transpose of what is stored gets a gradient that lies as it does.
   const auto outer = [](const Tensor& a, const Tensor& b) {  // a^T b
-    return grad_enabled() ? matrix_product(t(a), b) : product("linear_grad", turned(a), b, {});
+    if (grad_enabled()) return matrix_product(t(a), b);
+    return record("matmul", {a, b}, product("matmul", turned(a), b, {}), not_differentiable);
   };
   if (needs[1]) grads[1] = lies_turned(weight) ? t(outer(x, dy)) : outer(dy, x);
   if (!bias) return Grads{grads[0], grads[1]};

@@ -13,6 +13,7 @@ namespace {
 
 struct Run {
   int64_t steps = 0;  // to the goal; of the whole run plus one look if it was not reached
+  int64_t taken = 0;
   double loss = 0, seconds = 0;
   bool reached = false;
 };
@@ -34,6 +35,7 @@ Run run(const Setting& setting, const Track& track, const NetworkRace& race, int
       break;
     }
     r.seconds += std::chrono::duration<double>(Clock::now() - start).count();
+    r.taken = i;
     if (i % race.look != 0) continue;
     r.loss = course->loss();
     r.steps = i;
@@ -52,7 +54,7 @@ void print(const char* name, const std::string& text, const Run& r) {
   if (r.reached)
     std::printf("  %-8s %-44s %5ld steps  %6.2f s\n", name, text.c_str(), long(r.steps), r.seconds);
   else
-    std::printf("  %-8s %-44s     - (loss %.3g)\n", name, text.c_str(), r.loss);
+    std::printf("  %-8s %-44s     - (loss %.3g after %ld)\n", name, text.c_str(), r.loss, long(r.taken));
   std::fflush(stdout);
 }
 

@@ -51,7 +51,7 @@ class DigitsCourse : public Course {
 };
 
 std::vector<Racer> digits_racers() {
-  Racer sgd{"SGD", {}}, adam{"Adam", {}}, kfac{"KFAC", {}};
+  Racer sgd{"SGD", {}}, adam{"Adam", {}}, kfac{"KFAC", {}}, shampoo{"Shampoo", {}};
   for (const double momentum : {0.9, 0.95, 0.98})
     for (const double lr : {0.03, 0.1, 0.3, 0.6})
       sgd.settings.push_back(setting<SGD>(text_of({{"lr", lr}, {"momentum", momentum}}),
@@ -60,14 +60,24 @@ std::vector<Racer> digits_racers() {
     for (const double lr : {5e-4, 1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2})
       adam.settings.push_back(
           setting<Adam>(text_of({{"lr", lr}, {"beta2", beta2}}), AdamOptions{.lr = lr, .beta2 = beta2}));
-  for (const double damping : {0.1, 0.3})
-    for (const double kl_clip : {3e-4, 1e-3})
-      for (const double lr : {0.03, 0.1, 0.3})
-        kfac.settings.push_back({text_of({{"lr", lr}, {"damping", damping}, {"kl_clip", kl_clip}}), [=](Module& model) {
-                                   return steps_of(std::make_shared<KFAC>(
-                                       model, KFACOptions{.lr = lr, .damping = damping, .kl_clip = kl_clip}));
-                                 }});
-  return {sgd, adam, kfac};
+  for (const double damping : {0.02, 0.03, 0.05, 0.1})
+    for (const double lr : {0.015, 0.02, 0.03})
+      kfac.settings.push_back(
+          {text_of({{"lr", lr}, {"damping", damping}}), [=](Module& model) {
+             return steps_of(std::make_shared<KFAC>(
+                 model, KFACOptions{.lr = lr, .damping = damping, .inverse_interval = 5, .kl_clip = 3e-3}));
+           }});
+  for (const double beta : {0.9, 0.95, 0.99})
+    for (const double lr : {2e-4, 3e-4, 4e-4, 8e-4})
+      shampoo.settings.push_back(
+          setting<Shampoo>(text_of({{"lr", lr}, {"beta", beta}}), ShampooOptions{.lr = lr,
+                                                                                 .momentum = 0.9,
+                                                                                 .eps = 1e-8,
+                                                                                 .beta = beta,
+                                                                                 .update_interval = 5,
+                                                                                 .grafting = Grafting::adam,
+                                                                                 .graft_beta2 = 0.99}));
+  return {sgd, adam, kfac, shampoo};
 }
 
 // --- text ------------------------------------------------------------------------------------------------------------
