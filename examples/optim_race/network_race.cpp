@@ -59,23 +59,23 @@ void print(const char* name, const std::string& text, const Run& r) {
 }
 
 nlohmann::ordered_json race_of(const Racer& racer, const Track& track, const NetworkRace& race, uint64_t seed) {
-  const Setting* best = nullptr;
+  Setting best;
   Run best_run;
   for (const Setting& s : racer.settings) {
-    const Run r = run(s, track, race, best && best_run.reached ? best_run.steps : race.steps, seed);
+    const Run r = run(s, track, race, best_run.reached ? best_run.steps : race.steps, seed);
     if (!race.quiet) print(racer.name.c_str(), s.text, r);
-    if (best && !better(r, best_run)) continue;
-    best = &s;
+    if (best.make && !better(r, best_run)) continue;
+    best = s;
     best_run = r;
   }
   std::vector<Run> runs{best_run};
-  for (int64_t i = 1; i < race.seeds; ++i) runs.push_back(run(*best, track, race, race.steps, seed + uint64_t(i)));
+  for (int64_t i = 1; i < race.seeds; ++i) runs.push_back(run(best, track, race, race.steps, seed + uint64_t(i)));
   std::sort(runs.begin(), runs.end(), better);
   const Run& median = runs[runs.size() / 2];
-  if (!race.quiet) print(racer.name.c_str(), concat("best: ", best->text), median);
+  if (!race.quiet) print(racer.name.c_str(), concat("best: ", best.text), median);
   std::vector<int64_t> steps;
   for (const Run& r : runs) steps.push_back(r.steps);
-  return {{"setting", best->text},     {"steps", median.steps},     {"all_steps", steps},
+  return {{"setting", best.text},      {"steps", median.steps},     {"all_steps", steps},
           {"reached", median.reached}, {"seconds", median.seconds}, {"loss", median.loss}};
 }
 

@@ -181,7 +181,7 @@ std::vector<Racer> text_racers() {
 }  // namespace
 
 Track digits_track(const Example& digits, int64_t batch) {
-  const Tensor images = digits.input(), classes = digits.target();
+  const Tensor &images = digits.input(), &classes = digits.target();
   if (images.size(0) < batch) fail<ValueError>("optim_race: a batch of ", batch, " from ", images.size(0), " examples");
   return {[=](uint64_t seed) {
             manual_seed(seed);
