@@ -252,24 +252,31 @@ std::unique_ptr<Optimizer> make_optimizer(Module& model, const Workload& w) {
   return std::make_unique<Adam>(parameters(model), AdamOptions{lr, beta1, beta2, eps, 0});
 }
 
+struct Batches {
+  std::vector<Tensor> inputs, targets;
+  explicit Batches(const Workload& w) {
+    for (const Batch& b : make_batches(w)) {
+      const Tensor x = to_tensor(b.inputs, w.input);
+      inputs.push_back(w.reads_tokens() ? x.to(i64) : x);
+      targets.push_back(b.labels.empty()
+                            ? to_tensor(b.targets, {w.batch_size(), int64_t(b.targets.size()) / w.batch_size()})
+                            : from_vector(b.labels, {int64_t(b.labels.size())}));
+    }
+  }
+  size_t at(int64_t step) const { return size_t(step) % inputs.size(); }
+};
+
 template <class Model>
 class Training : public DeviceRunner<Tensor> {
  public:
-  Training(const Workload& w, bool captured) : DeviceRunner(captured), model_(w) {
+  Training(const Workload& w, bool captured) : DeviceRunner(captured), model_(w), batches_(w) {
     load_parameters(model_, w);
     optimizer_ = make_optimizer(model_, w);
-    for (const Batch& b : make_batches(w)) {
-      const Tensor x = to_tensor(b.inputs, w.input);
-      inputs_.push_back(w.reads_tokens() ? x.to(i64) : x);
-      targets_.push_back(b.labels.empty()
-                             ? to_tensor(b.targets, {w.batch_size(), int64_t(b.targets.size()) / w.batch_size()})
-                             : from_vector(b.labels, {int64_t(b.labels.size())}));
-    }
   }
   double step(int64_t i, bool want_loss) override {
-    const size_t batch = size_t(i) % inputs_.size();
-    const Tensor loss =
-        run_step([this](const Tensor& x, const Tensor& y) { return train(x, y); }, inputs_[batch], targets_[batch]);
+    const size_t batch = batches_.at(i);
+    const Tensor loss = run_step([this](const Tensor& x, const Tensor& y) { return train(x, y); },
+                                 batches_.inputs[batch], batches_.targets[batch]);
     return want_loss ? loss.item<double>() : 0.;
   }
 
@@ -283,7 +290,7 @@ class Training : public DeviceRunner<Tensor> {
   }
 
   Model model_;
-  std::vector<Tensor> inputs_, targets_;
+  Batches batches_;
   std::unique_ptr<Optimizer> optimizer_;
 };
 
@@ -367,20 +374,16 @@ class AdamWRunner : public DeviceRunner<std::vector<Tensor>> {
 // The loss's gradient or its Hessian times a vector.
 class DerivativeRunner : public DeviceRunner<std::vector<Tensor>> {
  public:
-  DerivativeRunner(const Workload& w, bool captured) : DeviceRunner(captured), model_(w), lr_(w.lr) {
+  DerivativeRunner(const Workload& w, bool captured) : DeviceRunner(captured), model_(w), lr_(w.lr), batches_(w) {
     load_parameters(model_, w);
     parameters_ = parameters(model_);
     if (w.is_hvp())
       for (const Parameter& p : hvp_direction(w)) direction_.push_back(to_tensor(p.values, p.shape));
-    for (const Batch& b : make_batches(w)) {
-      inputs_.push_back(to_tensor(b.inputs, w.input));
-      targets_.push_back(from_vector(b.labels, {int64_t(b.labels.size())}));
-    }
   }
   double step(int64_t i, bool want_loss) override {
-    const size_t batch = size_t(i) % inputs_.size();
+    const size_t batch = batches_.at(i);
     const std::vector<Tensor> results = run_step([this](const Tensor& x, const Tensor& y) { return derivative(x, y); },
-                                                 inputs_[batch], targets_[batch]);
+                                                 batches_.inputs[batch], batches_.targets[batch]);
     if (!want_loss) return 0;
     const NoGrad off;
     for (size_t k = 0; k < parameters_.size(); ++k) add_(parameters_[k], results[k + 1], -lr_);
@@ -397,7 +400,8 @@ class DerivativeRunner : public DeviceRunner<std::vector<Tensor>> {
 
   Mlp model_;
   double lr_;
-  std::vector<Tensor> parameters_, direction_, inputs_, targets_;
+  Batches batches_;
+  std::vector<Tensor> parameters_, direction_;
 };
 
 std::unique_ptr<Runner> make(const Workload& w, const Options& options) {

@@ -191,31 +191,38 @@ std::unique_ptr<torch::optim::Optimizer> make_optimizer(const std::vector<Tensor
                                               torch::optim::AdamOptions(w.adam.lr).betas(betas).eps(w.adam.eps));
 }
 
-template <class Model>
-class Training : public Runner {
- public:
-  Training(const Workload& w, const Options& options) : model_(w), set_to_none_(options.has("set_to_none")) {
-    const bool channels_last = options.has("channels_last");
-    load_parameters(model_, w, channels_last);
+struct Batches {
+  std::vector<Tensor> inputs, targets;
+  Batches(const Workload& w, bool channels_last) {
     for (const Batch& b : make_batches(w)) {
       Tensor x = to_tensor(b.inputs, w.input);
       if (w.reads_tokens()) x = x.to(torch::kInt64);
       if (channels_last && x.dim() == 4) x = x.contiguous(torch::MemoryFormat::ChannelsLast);
-      inputs_.push_back(x);
-      targets_.push_back(b.labels.empty()
-                             ? to_tensor(b.targets, {w.batch_size(), int64_t(b.targets.size()) / w.batch_size()})
-                             : torch::tensor(b.labels));
+      inputs.push_back(x);
+      targets.push_back(b.labels.empty()
+                            ? to_tensor(b.targets, {w.batch_size(), int64_t(b.targets.size()) / w.batch_size()})
+                            : torch::tensor(b.labels));
     }
+  }
+  size_t at(int64_t step) const { return size_t(step) % inputs.size(); }
+};
+
+template <class Model>
+class Training : public Runner {
+ public:
+  Training(const Workload& w, const Options& options)
+      : model_(w), set_to_none_(options.has("set_to_none")), batches_(w, options.has("channels_last")) {
+    load_parameters(model_, w, options.has("channels_last"));
     optimizer_ = make_optimizer(model_.parameters(), w);
     parameters_ = model_.parameters();
   }
   double step(int64_t i, bool want_loss) override {
-    const size_t batch = size_t(i) % inputs_.size();
+    const size_t batch = batches_.at(i);
     if (!set_to_none_)
       optimizer_->zero_grad();
     else
       for (Tensor& p : parameters_) p.mutable_grad().reset();
-    const Tensor loss = model_.loss(inputs_[batch], targets_[batch]);
+    const Tensor loss = model_.loss(batches_.inputs[batch], batches_.targets[batch]);
     loss.backward();
     optimizer_->step();
     return want_loss ? loss.item<double>() : 0.;
@@ -224,7 +231,8 @@ class Training : public Runner {
  private:
   Model model_;
   bool set_to_none_;
-  std::vector<Tensor> inputs_, targets_, parameters_;
+  Batches batches_;
+  std::vector<Tensor> parameters_;
   std::unique_ptr<torch::optim::Optimizer> optimizer_;
 };
 
@@ -292,19 +300,15 @@ class AdamWRunner : public Runner {
 // Hessian products as torch.autograd.functional.hvp makes them: the gradient of the gradient along the direction.
 class DerivativeRunner : public Runner {
  public:
-  explicit DerivativeRunner(const Workload& w) : model_(w), lr_(w.lr) {
+  explicit DerivativeRunner(const Workload& w) : model_(w), lr_(w.lr), batches_(w, false) {
     load_parameters(model_, w, false);
     parameters_ = model_.parameters();
     if (w.is_hvp())
       for (const Parameter& p : hvp_direction(w)) direction_.push_back(to_tensor(p.values, p.shape));
-    for (const Batch& b : make_batches(w)) {
-      inputs_.push_back(to_tensor(b.inputs, w.input));
-      targets_.push_back(torch::tensor(b.labels));
-    }
   }
   double step(int64_t i, bool want_loss) override {
-    const size_t batch = size_t(i) % inputs_.size();
-    const Tensor loss = model_.loss(inputs_[batch], targets_[batch]);
+    const size_t batch = batches_.at(i);
+    const Tensor loss = model_.loss(batches_.inputs[batch], batches_.targets[batch]);
     std::vector<Tensor> found;
     if (direction_.empty())
       found = torch::autograd::grad({loss}, parameters_);
@@ -320,7 +324,8 @@ class DerivativeRunner : public Runner {
  private:
   Mlp model_;
   double lr_;
-  std::vector<Tensor> parameters_, direction_, inputs_, targets_;
+  Batches batches_;
+  std::vector<Tensor> parameters_, direction_;
 };
 
 std::unique_ptr<Runner> make(const Workload& w, const Options& options) {

@@ -126,14 +126,19 @@ Parts parts_of(Module& model) {
   return parts;
 }
 
-Step adamw_steps(Module& model, double lr, double beta2) {
-  Parts parts = parts_of(model);
-  parts.matrices.insert(parts.matrices.end(), parts.hidden.begin(), parts.hidden.end());
+// Vectors do not decay.
+std::shared_ptr<AdamW> make_adamw(const std::vector<Tensor>& matrices, const std::vector<Tensor>& vectors, double lr,
+                                  double beta2) {
   const AdamWOptions decayed{.lr = lr, .beta2 = beta2, .weight_decay = 0.1};
   AdamWOptions plain = decayed;
   plain.weight_decay = 0;
-  const auto optimizer =
-      std::make_shared<AdamW>(std::vector<AdamW::Group>{{parts.matrices, decayed}, {parts.vectors, plain}});
+  return std::make_shared<AdamW>(std::vector<AdamW::Group>{{matrices, decayed}, {vectors, plain}});
+}
+
+Step adamw_steps(Module& model, double lr, double beta2) {
+  Parts parts = parts_of(model);
+  parts.matrices.insert(parts.matrices.end(), parts.hidden.begin(), parts.hidden.end());
+  const auto optimizer = make_adamw(parts.matrices, parts.vectors, lr, beta2);
   const auto schedule = warm_up(*optimizer);
   return [optimizer, schedule](const Closure& loss_of) {
     optimizer->zero_grad();
@@ -146,13 +151,9 @@ Step adamw_steps(Module& model, double lr, double beta2) {
 // Muon moves the matrices of the blocks, AdamW all else.
 Step muon_steps(Module& model, double lr, double adamw_lr) {
   const Parts parts = parts_of(model);
-  const AdamWOptions decayed{.lr = adamw_lr, .beta2 = 0.99, .weight_decay = 0.1};
-  AdamWOptions plain = decayed;
-  plain.weight_decay = 0;
   const auto muon = std::make_shared<Muon>(
       parts.hidden, MuonOptions{.lr = lr, .adjust_lr_fn = MuonAdjustLr::match_rms_adamw, .ns_dtype = f32});
-  const auto adamw =
-      std::make_shared<AdamW>(std::vector<AdamW::Group>{{parts.matrices, decayed}, {parts.vectors, plain}});
+  const auto adamw = make_adamw(parts.matrices, parts.vectors, adamw_lr, 0.99);
   const auto first = warm_up(*muon), second = warm_up(*adamw);
   return [muon, adamw, first, second](const Closure& loss_of) {
     muon->zero_grad();
