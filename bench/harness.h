@@ -2,10 +2,12 @@
 // (train_bench.cpp, peers/) bring a Runner per workload and are timed by the very same loop.
 //
 //   PROGRAM --workload NAME [--threads N] [--repeats R] [--min-time SECONDS] [--losses] [--variant NAME]...
-//           [--device NAME] [--capture]
+//           [--device NAME] [--capture] [--dtype bf16] [--serve]
 //
 // prints {"workload": "...", "us_per_step": median, "best_us": ..., "spread": ..., "losses": [50 losses], ...}. A
 // repeat is as many steps as fill min-time; times are per step (per op for `chain`). Threads 0: the library's default.
+// --serve: after that line, a repeat for every line read, whose time is printed: programs can take turns without each
+// turn paying for their start.
 #pragma once
 
 #include <sys/resource.h>
@@ -34,7 +36,9 @@ struct Options {
   bool losses = false;
   bool ceilings = false;
   std::string device = "cpu";
-  bool capture = false;  // on a device: the step is recorded once and replayed
+  bool capture = false;       // on a device: the step is recorded once and replayed
+  std::string dtype = "f32";  // bf16: forward under autocast, with the weights in f32
+  bool serve = false;
   std::vector<std::string> variants;
 
   bool has(std::string_view variant) const {
@@ -50,6 +54,8 @@ class Runner {
   virtual double step(int64_t i, bool want_loss) = 0;
   // Waits for what the steps have put into a device's queue.
   virtual void synchronize() {}
+  // The most that a device has held at once.
+  virtual double peak_device_mb() const { return 0; }
 };
 
 struct Program {
@@ -76,8 +82,15 @@ struct Timing {
   int64_t steps = 0;                                          // in a repeat
 };
 
-inline Timing time_steps(Runner& runner, const Options& options, int64_t ops) {
-  int64_t i = 0;
+// Microseconds a step, over `steps` of them from the ith on.
+inline double time_repeat(Runner& runner, int64_t& i, int64_t steps) {
+  const double begin = now();
+  for (int64_t s = 0; s < steps; ++s) runner.step(i++, false);
+  runner.synchronize();
+  return (now() - begin) / double(steps) * 1e6;
+}
+
+inline Timing time_steps(Runner& runner, const Options& options, int64_t ops, int64_t& i) {
   const double start = now();
   while (i < 3 || now() - start < 2 * options.min_time) {
     runner.step(i++, false);
@@ -88,12 +101,7 @@ inline Timing time_steps(Runner& runner, const Options& options, int64_t ops) {
   t.steps = std::max(int64_t{1}, int64_t(std::ceil(options.min_time / ((now() - start) / double(i)))));
   const int64_t faults = usage().ru_minflt;
   std::vector<double> times;
-  for (int r = 0; r < options.repeats; ++r) {
-    const double begin = now();
-    for (int64_t s = 0; s < t.steps; ++s) runner.step(i++, false);
-    runner.synchronize();
-    times.push_back((now() - begin) / double(t.steps) / double(ops) * 1e6);
-  }
+  for (int r = 0; r < options.repeats; ++r) times.push_back(time_repeat(runner, i, t.steps) / double(ops));
   t.faults = double(usage().ru_minflt - faults) / double(t.steps * options.repeats);
   std::sort(times.begin(), times.end());
   const size_t half = times.size() / 2;
@@ -119,24 +127,35 @@ inline void run_workload(const Program& program, const Options& options) {
   const Workload w = find_workload(options.workload);
   std::vector<double> losses;
   if (options.losses) {
-    const auto runner = program.make(w, options);
-    for (int64_t i = 0; i < kLossSteps; ++i) losses.push_back(runner->step(i, true));
+    const auto trained = program.make(w, options);
+    for (int64_t i = 0; i < kLossSteps; ++i) losses.push_back(trained->step(i, true));
   }
   Timing t;
-  if (options.repeats > 0) t = time_steps(*program.make(w, options), options, w.ops);
+  std::unique_ptr<Runner> runner;
+  int64_t step = 0;
+  if (options.repeats > 0) {
+    runner = program.make(w, options);
+    t = time_steps(*runner, options, w.ops, step);
+  }
   std::printf(
       "{\"workload\": \"%s\", \"program\": \"%s\", \"version\": \"%s\", \"backend\": \"%s\", \"threads\": %d, "
-      "\"device\": \"%s\", \"captured\": %s",
+      "\"device\": \"%s\", \"captured\": %s, \"dtype\": \"%s\"",
       w.name.c_str(), program.name.c_str(), program.version.c_str(), program.backend.c_str(), program.num_threads(),
-      options.device.c_str(), options.capture ? "true" : "false");
+      options.device.c_str(), options.capture ? "true" : "false", options.dtype.c_str());
   if (options.repeats > 0)
     std::printf(", \"us_per_step\": %.6g, \"best_us\": %.6g, \"spread\": %.4f, \"steps\": %lld, \"page_faults\": %.1f",
                 t.median_us, t.best_us, t.spread, static_cast<long long>(t.steps), t.faults);
+  if (runner && options.device != "cpu") std::printf(", \"peak_device_mb\": %.1f", runner->peak_device_mb());
   std::printf(", \"flops\": %.0f, \"bytes\": %.0f, \"footprint\": %.0f, \"peak_rss_mb\": %.1f", w.flops(), w.bytes(),
               w.footprint(), double(usage().ru_maxrss) / 1024);
   if (options.losses) print_losses(losses);
   std::printf("}\n");
   std::fflush(stdout);
+  for (int c; options.serve && runner && (c = std::getchar()) != EOF;) {
+    if (c != '\n') continue;
+    std::printf("%.6g\n", time_repeat(*runner, step, t.steps) / double(w.ops));
+    std::fflush(stdout);
+  }
 }
 
 inline Options parse_options(int argc, char** argv) {
@@ -161,6 +180,10 @@ inline Options parse_options(int argc, char** argv) {
       options.device = value();
     else if (flag == "--capture")
       options.capture = true;
+    else if (flag == "--dtype")
+      options.dtype = value();
+    else if (flag == "--serve")
+      options.serve = true;
     else if (flag == "--losses")
       options.losses = true;
     else if (flag == "--ceilings")
@@ -168,6 +191,7 @@ inline Options parse_options(int argc, char** argv) {
     else
       throw std::invalid_argument("unknown option " + flag);
   }
+  if (options.dtype != "f32" && options.dtype != "bf16") throw std::invalid_argument("--dtype: must be f32 or bf16");
   return options;
 }
 

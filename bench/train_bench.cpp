@@ -25,6 +25,9 @@ class DeviceRunner : public Runner {
   void synchronize() override {
     if (device_.is_cuda()) cuda::synchronize(device_);
   }
+  double peak_device_mb() const override {
+    return device_.is_cuda() ? double(cuda::memory_stats(device_).peak_reserved) / (1 << 20) : 0;
+  }
 
  protected:
   // `train` must refer to nothing that goes away before the runner does.
@@ -269,7 +272,8 @@ struct Batches {
 template <class Model>
 class Training : public DeviceRunner<Tensor> {
  public:
-  Training(const Workload& w, bool captured) : DeviceRunner(captured), model_(w), batches_(w) {
+  Training(const Workload& w, const Options& options)
+      : DeviceRunner(options.capture), model_(w), batches_(w), autocast_(options.dtype == "bf16") {
     load_parameters(model_, w);
     optimizer_ = make_optimizer(model_, w);
   }
@@ -283,14 +287,20 @@ class Training : public DeviceRunner<Tensor> {
  private:
   Tensor train(const Tensor& x, const Tensor& y) {
     optimizer_->zero_grad();
-    const Tensor loss = model_.loss(x, y);
+    const Tensor loss = forward(x, y);
     backward(loss);
     optimizer_->step();
     return loss;
   }
+  Tensor forward(const Tensor& x, const Tensor& y) {
+    if (!autocast_) return model_.loss(x, y);
+    const Autocast scope(bf16);
+    return model_.loss(x, y);
+  }
 
   Model model_;
   Batches batches_;
+  bool autocast_;
   std::unique_ptr<Optimizer> optimizer_;
 };
 
@@ -409,18 +419,20 @@ std::unique_ptr<Runner> make(const Workload& w, const Options& options) {
   if (device.is_cuda() && !cuda::is_available())
     fail<DeviceError>("there is no CUDA device here: no driver, no GPU, or a build with TENREC_CUDA=OFF");
   if (options.capture && !device.is_cuda()) fail<ValueError>("--capture: needs --device cuda");
+  if (options.dtype != "f32" && (w.name == "chain" || w.name == "adamw" || w.is_derivative()))
+    fail<ValueError>("--dtype: ", w.name, " runs in f32 alone");
   set_default_device(device);
   if (w.name == "chain") return std::make_unique<ChainRunner>(options.capture);
   if (w.name == "adamw") return std::make_unique<AdamWRunner>(w, options.capture);
   if (w.is_derivative()) return std::make_unique<DerivativeRunner>(w, options.capture);
-  if (w.name == "lenet") return std::make_unique<Training<LeNet>>(w, options.capture);
-  if (w.name == "vae") return std::make_unique<Training<Vae>>(w, options.capture);
-  if (w.name == "cnn") return std::make_unique<Training<Cnn>>(w, options.capture);
-  if (w.name == "gpt") return std::make_unique<Training<Gpt>>(w, options.capture);
-  if (w.name == "attention") return std::make_unique<Training<Attention>>(w, options.capture);
-  if (w.name == "lstm") return std::make_unique<Training<LanguageModel<LSTM>>>(w, options.capture);
-  if (w.name == "gru") return std::make_unique<Training<LanguageModel<GRU>>>(w, options.capture);
-  return std::make_unique<Training<Mlp>>(w, options.capture);
+  if (w.name == "lenet") return std::make_unique<Training<LeNet>>(w, options);
+  if (w.name == "vae") return std::make_unique<Training<Vae>>(w, options);
+  if (w.name == "cnn") return std::make_unique<Training<Cnn>>(w, options);
+  if (w.transformer.layers > 0) return std::make_unique<Training<Gpt>>(w, options);
+  if (w.name == "attention") return std::make_unique<Training<Attention>>(w, options);
+  if (w.name == "lstm") return std::make_unique<Training<LanguageModel<LSTM>>>(w, options);
+  if (w.name == "gru") return std::make_unique<Training<LanguageModel<GRU>>>(w, options);
+  return std::make_unique<Training<Mlp>>(w, options);
 }
 
 }  // namespace

@@ -165,6 +165,12 @@ inline const std::vector<std::string>& workload_names() {
   return names;
 }
 
+// Too large for a processor: for devices, and only when asked for by name.
+inline const std::vector<std::string>& large_workload_names() {
+  static const std::vector<std::string> names{"gpt_10m", "gpt2"};
+  return names;
+}
+
 inline Layer linear(const char* name, int64_t in, int64_t out) { return {name, in, out, 1, 1, false}; }
 inline Layer conv(const char* name, int64_t in, int64_t out, int64_t kernel, int64_t side) {
   return {name, in, out, kernel, side, true};
@@ -219,6 +225,16 @@ inline Workload find_workload(const std::string& name) {
     w.input = {12, w.transformer.context};
     w.batches = 10;
     w.adam.lr = 1e-4;
+  } else if (name == "gpt_10m") {  // nanoGPT's configuration for Shakespeare's characters
+    w.transformer = {.layers = 6, .heads = 6, .width = 384, .context = 256, .vocabulary = 65};
+    w.input = {64, w.transformer.context};
+    w.batches = 10;
+    w.adam.lr = 1e-4;
+  } else if (name == "gpt2") {  // the smallest GPT-2, of 124 million parameters
+    w.transformer = {.layers = 12, .heads = 12, .width = 768, .context = 1024, .vocabulary = 50257};
+    w.input = {32, w.transformer.context};
+    w.batches = 2;
+    w.adam.lr = 1e-5;
   } else if (name == "attention") {  // causal: q, k and v are the parameters, [batch, heads, positions, width]
     w.input = {2, 8, 512, 64};
     w.lr = 100;

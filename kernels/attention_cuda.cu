@@ -3,10 +3,8 @@
 // Floor: q, k, v and y once each, and 2 L S (E + Ev) multiply-adds forward, 2.5 times as many backward. A block owns a
 // tile of queries (forward, dq) or of keys (dk, dv) and goes over the others, so nothing is added by two blocks and no
 // atomics are needed; the price is that backward makes the scores twice. These kernels multiply on the plain units, not
-// on the tensor cores: they are what any width, stride, mask and dtype falls back to.
-#include "tenrec/core/cuda/step_state.h"
-#include "tenrec/kernels/attention.h"
-#include "tenrec/kernels/cuda/rows.cuh"
+// on the tensor cores (attention_16bit_cuda.cu): they take any width, stride, mask and dtype.
+#include "tenrec/kernels/cuda/attention.cuh"
 #include "tenrec/kernels/visit.h"
 
 namespace tenrec::cuda {
@@ -14,52 +12,6 @@ namespace {
 
 constexpr int64_t kShared = 48 << 10;  // bytes that every device gives a block
 constexpr int kMostTile = 32;          // one key for each lane of a warp
-
-// [batch, heads, rows, width] with a last stride of 1.
-template <class T>
-struct Heads {
-  T* data = nullptr;
-  int64_t batch = 0, head = 0, row = 0;
-  Heads() = default;
-  explicit Heads(const View& x) : data(x.as<T>()), batch(x.stride(0)), head(x.stride(1)), row(x.stride(2)) {}
-  __device__ T* at(int64_t b, int64_t h, int64_t r) const { return data + b * batch + h * head + r * row; }
-};
-
-struct Problem {
-  int64_t batch, heads, group, queries, keys, width, out;  // `group` query heads share a key head
-  int tile;                                                // queries and keys of a tile
-  double scale;
-  bool causal, boolean_mask;
-  int64_t offset;
-  const void* mask;
-  int64_t mask_stride[4];
-  uint32_t below;
-  double kept;  // what dropout multiplies with; 0: no dropout
-  RandomKey key;
-
-  __device__ int64_t limit(int64_t i) const {
-    if (!causal) return keys;
-    const int64_t n = i + offset + 1;
-    return n < 0 ? 0 : n < keys ? n : keys;
-  }
-  // The score of query i and key j from their product.
-  template <class C>
-  __device__ C score(C product, int64_t b, int64_t h, int64_t i, int64_t j) const {
-    constexpr C none = -std::numeric_limits<C>::infinity();
-    if (i >= queries || j >= limit(i)) return none;
-    const C s = product * C(scale);
-    if (!mask) return s;
-    const int64_t at = b * mask_stride[0] + h * mask_stride[1] + i * mask_stride[2] + j * mask_stride[3];
-    if (boolean_mask) return static_cast<const uint8_t*>(mask)[at] ? s : none;
-    return s + static_cast<const C*>(mask)[at];
-  }
-  template <class C>
-  __device__ C factor(int64_t b, int64_t h, int64_t i, int64_t j) const {
-    if (kept == 0) return C(1);
-    const auto index = uint64_t(((b * heads + h) * queries + i) * keys + j);
-    return tenrec::detail::philox_word(key.get(), index) < below ? C(0) : C(kept);
-  }
-};
 
 // Rows [r, r + tile) of a head to shared memory with rows of `stride`; zeros behind the last row.
 template <class T, class C>
@@ -301,31 +253,6 @@ int tile_for(const F& elements, const Problem& p, int64_t element_size) {
   return tile;
 }
 
-Problem problem_of(const kernels::Attention& a, const View& q, const View& k, const View& v) {
-  Problem p{};
-  p.batch = q.size(0);
-  p.heads = q.size(1);
-  p.group = p.heads / k.size(1);
-  p.queries = q.size(2);
-  p.keys = k.size(2);
-  p.width = q.size(3);
-  p.out = v.size(3);
-  p.scale = a.scale;
-  p.causal = a.causal;
-  p.offset = a.offset;
-  if (a.mask) {
-    p.mask = a.mask->data;
-    p.boolean_mask = a.mask->dtype == boolean;
-    for (int d = 0; d < 4; ++d) p.mask_stride[d] = a.mask->stride(d);
-  }
-  if (a.dropout > 0) {
-    p.below = a.threshold();
-    p.kept = 1 / (1 - a.dropout);
-    p.key = random_key(a.key);
-  }
-  return p;
-}
-
 }  // namespace
 }  // namespace tenrec::cuda
 
@@ -336,6 +263,7 @@ using namespace cuda;
 void attention(Cuda, const Attention& a, const View& q, const View& k, const View& v, const View& y, const View& lse) {
   if (lse.numel == 0) return;
   Problem p = problem_of(a, q, k, v);
+  if (attention_16bit(p, q, k, v, y, lse)) return;
   visit_floating("scaled_dot_product_attention", q.dtype, [&](auto zero) {
     using T = decltype(zero);
     using C = Real<T>;
@@ -358,6 +286,8 @@ void attention_grad(Cuda, const Attention& a, const View& q, const View& k, cons
     if (lse.numel > 0)
       TENREC_LAUNCH(sum_dy_y<T>, grid_for(lse.numel * kWarp), kThreads, 0, stream(), p, Heads<const T>(y), dys,
                     delta.data());
+    if constexpr (sizeof(T) == 2)
+      if (attention_grad_16bit(p, q, k, v, dy, lse.as<float>(), delta.data(), grads)) return;
     p.tile = tile_for(grad_elements, p, sizeof(C));
     const size_t shared = size_t(grad_elements(p, p.tile)) * sizeof(C);
     if (grads.q && grads.q->numel > 0)

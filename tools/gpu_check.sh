@@ -194,7 +194,7 @@ not_above() { awk -v a="$1" -v b="$2" 'BEGIN { exit !(a != "inf" && a + 0 <= b +
 # Losses of 50 steps against the CPU's (f32: 1e-4), of captured steps against eager ones (equal); then times.
 part_steps() {
   local program="$GC_BUILD/bench/train_bench" name host eager captured drift worst=0 note bad=0 timing=(--repeats 7 --min-time 0.1)
-  local names=(chain xor mlp_b64 mlp_b1 lenet cnn adamw)
+  local names=(chain xor mlp_b64 mlp_b1 lenet cnn lstm gru vae gpt attention adamw)
   if is_emulated; then names=(chain xor) timing=(--repeats 1 --min-time 0.01); fi
   : >"$GC_STATE/steps.jsonl"
   printf '%-10s %12s %12s %10s  %s\n' workload "eager us" "captured us" "loss error" "" | tee "$GC_STATE/steps.table"

@@ -329,6 +329,7 @@ class DerivativeRunner : public Runner {
 };
 
 std::unique_ptr<Runner> make(const Workload& w, const Options& options) {
+  TORCH_CHECK(options.device == "cpu" && options.dtype == "f32", "this program runs on the CPU in f32 alone");
   if (w.name == "chain") return std::make_unique<ChainRunner>();
   if (w.name == "adamw") return std::make_unique<AdamWRunner>(w);
   if (w.is_derivative()) return std::make_unique<DerivativeRunner>(w);

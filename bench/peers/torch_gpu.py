@@ -5,9 +5,10 @@
                                    [--seconds S] [--json FILE] [--device cuda]
 
 Run by `./dev gpu-check` where python3 has torch. The workloads are those of bench/workloads.h, from the same weights on
-the same batches, in f32 without TF32. PyTorch takes part as it is by default (eager), with its fused optimizer, cuDNN's
-search and channels-last (tuned), that as one CUDA graph (graph), and, for one workload, its compiler (compiled); Tenrec
-eager, and captured where it can. Losses of 50 steps must agree to 1e-4 with Tenrec's before a variant is timed.
+the same batches (torch_workloads.py); in f32 without TF32, gpt_10m and gpt2 under autocast to bf16. PyTorch takes part
+as it is by default (eager), with its fused optimizer, cuDNN's search and channels-last (tuned), that as one CUDA graph
+(graph), and, for some workloads, its compiler (compiled); Tenrec eager, and captured where it can. Losses of 50 steps
+(10 of gpt2) must agree with Tenrec's, to 1e-4 in f32 and 2e-2 in bf16, before a variant is timed.
 """
 
 import argparse
@@ -17,89 +18,21 @@ import statistics
 import subprocess
 import sys
 import time
+from pathlib import Path
 
-import numpy as np
 import torch
-import torch.nn.functional as F
 
-WORKLOADS = ["mlp_b64", "mlp_b1", "lenet", "cnn"]
-COMPILED = "cnn"  # the compiler's search takes its time
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import torch_workloads  # noqa: E402
+
+WORKLOADS = ["mlp_b64", "lenet", "cnn", "gpt_10m", "vae", "lstm", "gpt", "gpt2", "gru", "mlp_b1"]
+COMPILED = ["cnn", "gpt_10m", "gpt2"]  # the compiler's search takes its time
 LOSS_STEPS = 50
-TOLERANCE = 1e-4
+TOLERANCE = {"f32": 1e-4, "bf16": 2e-2}
 
 
-class Stream:
-    """bench/workloads.h's SplitMix64, many numbers at a time."""
-
-    def __init__(self, seed):
-        self.seed, self.position = seed, 0
-
-    def next(self, n):
-        with np.errstate(over="ignore"):
-            k = np.arange(self.position + 1, self.position + n + 1, dtype=np.uint64)
-            z = np.uint64(self.seed) + k * np.uint64(0x9E3779B97F4A7C15)
-            z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-            z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        self.position += n
-        return z ^ (z >> np.uint64(31))
-
-    def uniform(self, n):
-        return ((self.next(n) >> np.uint64(43)).astype(np.int64) - (1 << 20)).astype(np.float32) * np.float32(2.0**-20)
-
-    def below(self, n):
-        return int(self.next(1)[0] % np.uint64(n))
-
-
-def uniform(seed, n, bound):
-    return np.float32(bound) * Stream(seed).uniform(n)
-
-
-class Workload:
-    def __init__(self, name):
-        self.name = name
-        self.images = name in ("lenet", "cnn")
-        self.adam = name == "cnn"
-        self.batch = 1 if name == "mlp_b1" else 64
-        self.batches = 50 if name == "mlp_b1" else 10
-        self.lr = {"mlp_b64": 0.05, "mlp_b1": 0.005, "lenet": 0.2, "cnn": 1e-5}[name]
-        self.layers = {  # in, out, kernel (0: linear), padding
-            "lenet": [(1, 6, 5, 2), (6, 16, 5, 0), (400, 120, 0, 0), (120, 84, 0, 0), (84, 10, 0, 0)],
-            "cnn": [(1, 32, 3, 0), (32, 64, 3, 0), (9216, 128, 0, 0), (128, 10, 0, 0)],
-        }.get(name, [(784, 128, 0, 0), (128, 10, 0, 0)])
-
-    def weights(self):
-        result = []
-        for fan_channels, out, kernel, _ in self.layers:
-            fan_in = fan_channels * max(kernel, 1) ** 2
-            bound = np.float32(math.sqrt(3.0 / fan_in))
-            seed = 1000 + 2 * len(result)
-            shape = (out, fan_channels, kernel, kernel) if kernel else (out, fan_channels)
-            result.append(uniform(seed, fan_in * out, bound).reshape(shape))
-            result.append(uniform(seed + 1, out, bound))
-        return result
-
-    def make_batches(self):
-        patterns = uniform(1, 10 * 784, 1.0).reshape(10, 784) * np.float32(0.25)
-        for index in range(self.batches):
-            stream, inputs, labels = Stream(100 + index), [], []
-            for _ in range(self.batch):
-                label = stream.below(10)
-                inputs.append(stream.uniform(784) + patterns[label])
-                labels.append(stream.below(10) if stream.below(8) == 0 else label)
-            shape = (self.batch, 1, 28, 28) if self.images else (self.batch, 784)
-            yield np.stack(inputs).reshape(shape), np.array(labels, dtype=np.int64)
-
-    def loss(self, p, x, y):
-        if self.name == "lenet":
-            x = F.max_pool2d(F.relu(F.conv2d(x, p[0], p[1], padding=2)), 2)
-            x = F.max_pool2d(F.relu(F.conv2d(x, p[2], p[3])), 2).flatten(1)
-            x = F.relu(F.linear(F.relu(F.linear(x, p[4], p[5])), p[6], p[7]))
-            return F.cross_entropy(F.linear(x, p[8], p[9]), y)
-        if self.name == "cnn":
-            x = F.max_pool2d(F.relu(F.conv2d(F.relu(F.conv2d(x, p[0], p[1])), p[2], p[3])), 2).flatten(1)
-            x = F.linear(F.relu(F.linear(x, p[4], p[5])), p[6], p[7])
-            return F.nll_loss(F.log_softmax(x, 1), y)
-        return F.cross_entropy(F.linear(F.relu(F.linear(x, p[0], p[1])), p[2], p[3]), y)
+class Failure(Exception):
+    pass
 
 
 class Trainer:
@@ -114,26 +47,29 @@ class Trainer:
         self.parameters = [
             (w.to(memory_format=layout) if w.dim() == 4 else w).clone(memory_format=torch.preserve_format)
             .requires_grad_() for w in self.initial]
-        self.batches = [(torch.from_numpy(x).to(device), torch.from_numpy(y).to(device))
-                        for x, y in workload.make_batches()]
+        self.batches = [tuple(torch.from_numpy(t).to(device) for t in batch) for batch in workload.batch_list()]
         if workload.images:
             self.batches = [(x.to(memory_format=layout), y) for x, y in self.batches]
         options = {"fused": True} if tuned and on_gpu else {}
-        if workload.adam:
+        if workload.adam or workload.adamw:
             options.update({"capturable": True} if variant == "graph" else {})
-            self.optimizer = torch.optim.Adam(self.parameters, lr=workload.lr, **options)
+            kind = torch.optim.AdamW if workload.adamw else torch.optim.Adam
+            self.optimizer = kind(self.parameters, lr=workload.learning_rate, **options)
         else:
-            self.optimizer = torch.optim.SGD(self.parameters, lr=workload.lr, **options)
+            self.optimizer = torch.optim.SGD(self.parameters, lr=workload.learning_rate, **options)
+        self.autocast = torch.autocast(device.type, torch.bfloat16, enabled=workload.dtype == "bf16",
+                                       cache_enabled=variant != "graph")
         self.loss = lambda x, y: workload.loss(self.parameters, x, y)
         if variant == "compiled":
-            self.loss = torch.compile(self.loss, mode="max-autotune")
+            self.loss = torch.compile(self.loss, mode="max-autotune-no-cudagraphs" if workload.adamw else "max-autotune")
         self.run = self.train
         if variant == "graph":
             self.capture()
 
     def train(self, x, y):
         self.optimizer.zero_grad()
-        loss = self.loss(x, y)
+        with self.autocast:
+            loss = self.loss(x, y)
         loss.backward()
         self.optimizer.step()
         return loss
@@ -173,38 +109,67 @@ class Trainer:
     def step(self, i):
         return self.run(*self.batches[i % len(self.batches)])
 
-    def losses(self):
-        return [self.step(i).item() for i in range(LOSS_STEPS)]
+    def losses(self, steps):
+        return [self.step(i).item() for i in range(steps)]
 
     def synchronize(self):
         if self.device.type == "cuda":
             torch.cuda.synchronize()
 
-    def time(self, seconds):
-        """Microseconds a step, over as many as fill `seconds`."""
-        def spent(steps):
-            self.synchronize()
-            start = time.perf_counter()
-            for i in range(steps):
-                self.step(i)
-            self.synchronize()
-            return time.perf_counter() - start
+    def spent(self, steps):
+        self.synchronize()
+        start = time.perf_counter()
+        for i in range(steps):
+            self.step(i)
+        self.synchronize()
+        return time.perf_counter() - start
 
-        spent(20)
-        steps = max(5, int(seconds / (spent(10) / 10)))
-        return spent(steps) / steps * 1e6
+    def warm_up(self, seconds):
+        """After this, time() takes about so long."""
+        self.spent(3)
+        self.steps = max(3, int(seconds / (self.spent(3) / 3)))
+        self.spent(self.steps)
+
+    def time(self):
+        """Microseconds a step."""
+        return self.spent(self.steps) / self.steps * 1e6
+
+    def close(self):
+        pass
 
 
-class Failure(Exception):
-    pass
+class Ours:
+    """A train_bench that stays, so that a turn does not pay for its start."""
 
+    def __init__(self, args, workload, flags):
+        self.command = [args.ours, "--workload", workload.name, "--device", args.device, "--dtype", workload.dtype,
+                        *flags]
+        done = subprocess.run([*self.command, "--losses", "--repeats", "0"], capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise Failure(f"{' '.join(self.command)}: {done.stderr.strip()}")
+        self.expected = json.loads(done.stdout)["losses"]
+        self.process = None
 
-def ours(args, workload, *more):
-    command = [args.ours, "--workload", workload, "--device", args.device, *more]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise Failure(f"{' '.join(command)}: {done.stderr.strip()}")
-    return json.loads(done.stdout)
+    def losses(self, steps):
+        return self.expected[:steps]
+
+    def warm_up(self, seconds):
+        self.process = subprocess.Popen([*self.command, "--repeats", "1", "--min-time", str(seconds), "--serve"],
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        first = self.process.stdout.readline()
+        if not first:
+            raise Failure(f"{' '.join(self.command)} ended with status {self.process.wait()}")
+        self.report = json.loads(first)
+
+    def time(self):
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        return float(self.process.stdout.readline())
+
+    def close(self):
+        if self.process:
+            self.process.stdin.close()
+            self.process.wait()
 
 
 def difference(a, b):
@@ -214,40 +179,65 @@ def difference(a, b):
     return max(abs(x - y) / max(abs(x), abs(y), 1e-30) for x, y in pairs)
 
 
-def compare(args, name):
-    workload, device = Workload(name), torch.device(args.device)
-    expected = ours(args, name, "--losses", "--repeats", "0")["losses"]
-    timed, row = {}, {"workload": name, "loss_difference": {}, "us": {}, "refused": {}}
-    for label, flags in {"tenrec": [], "tenrec captured": ["--capture"]}.items():
-        if flags and device.type != "cuda":
-            continue
-        try:
-            losses = ours(args, name, "--losses", "--repeats", "0", *flags)["losses"]
-        except Failure as failure:
-            row["refused"][label] = str(failure)[-300:]
-            continue
-        row["loss_difference"][label] = difference(losses, expected)
-        timed[label] = lambda flags=flags: ours(args, name, "--repeats", "1", "--min-time", str(args.min_time),
-                                                *flags)["us_per_step"]
-    variants = ["eager", "tuned"] + (["graph"] if device.type == "cuda" else [])
-    if name == COMPILED and not args.no_compile:
+def variants_of(args, workload, device):
+    """What takes part, by name: makers, so that one that fails does not keep the others from it."""
+    on_gpu = device.type == "cuda"
+    makers = {"tenrec": lambda: Ours(args, workload, [])}
+    if on_gpu:
+        makers["tenrec captured"] = lambda: Ours(args, workload, ["--capture"])
+    variants = ["eager", "tuned"] + (["graph"] if on_gpu else [])
+    if workload.name in COMPILED and not args.no_compile:
         variants.append("compiled")
     for variant in variants:
-        label = "torch " + variant
+        makers["torch " + variant] = lambda variant=variant: Trainer(workload, variant, device)
+    return makers
+
+
+def one_by_one(workload):
+    """Whether two of it do not fit a device side by side, so that each is timed and closed before the next."""
+    return workload.name == "gpt2"
+
+
+def compare(args, name):
+    workload, device = torch_workloads.make(name), torch.device(args.device)
+    row = {"workload": name, "dtype": workload.dtype, "loss_difference": {}, "us": {}, "spread": {}, "peak_mb": {},
+           "refused": {}}
+    steps = 10 if one_by_one(workload) else LOSS_STEPS
+    timed, times, expected = {}, {}, None
+
+    def measure(rounds):
+        for _ in range(rounds):
+            for label, program in timed.items():
+                times.setdefault(label, []).append(program.time())
+
+    for label, make in variants_of(args, workload, device).items():
         try:
-            trainer = Trainer(workload, variant, device)
-            row["loss_difference"][label] = worst = difference(trainer.losses(), expected)
+            if device.type == "cuda":
+                torch.cuda.reset_peak_memory_stats()
+            program = make()
+            losses = program.losses(steps)
+            expected = expected or losses
+            row["loss_difference"][label] = worst = difference(losses, expected)
+            if worst > TOLERANCE[workload.dtype]:
+                raise Failure(f"its losses differ by {worst:.1e}")
+            program.warm_up(args.min_time)
+            if isinstance(program, Ours):
+                row["peak_mb"][label] = program.report.get("peak_device_mb")
+            elif device.type == "cuda":
+                row["peak_mb"][label] = torch.cuda.max_memory_reserved() / 2**20
         except Exception as error:  # whatever PyTorch throws: the other variants go on
             row["refused"][label] = f"{type(error).__name__}: {error}"[:300]
             continue
-        if worst <= TOLERANCE:
-            timed[label] = lambda trainer=trainer: trainer.time(args.min_time)
-        else:
-            row["refused"][label] = f"its losses differ by {worst:.1e}"
-    times = {label: [] for label in timed}
-    for _ in range(args.rounds):
-        for label, measure in timed.items():
-            times[label].append(measure())
+        timed[label] = program
+        if one_by_one(workload):
+            measure(min(args.rounds, 3))
+            timed.pop(label).close()
+            del program
+            if device.type == "cuda":
+                torch.cuda.empty_cache()
+    measure(args.rounds)
+    for program in timed.values():
+        program.close()
     row["us"] = {label: statistics.median(t) for label, t in times.items()}
     row["spread"] = {label: (max(t) - min(t)) / statistics.median(t) for label, t in times.items()}
     best_ours = min((t for label, t in row["us"].items() if label.startswith("tenrec")), default=None)
@@ -257,6 +247,15 @@ def compare(args, name):
         if "torch eager" in row["us"]:
             row["ratio_to_eager"] = row["us"]["torch eager"] / best_ours
     return row
+
+
+def show(row):
+    print(f"{row['workload']:<8} " + "  ".join(
+        f"{label} {us:.4g} ({row['loss_difference'][label]:.0e}" +
+        (f", {row['peak_mb'][label]:.0f} MB)" if row["peak_mb"].get(label) else ")") for label, us in row["us"].items()))
+    for label, reason in row["refused"].items():
+        print(f"{'':<8} {label}: {reason}")
+    sys.stdout.flush()
 
 
 def main():
@@ -274,7 +273,8 @@ def main():
         raise Failure("PyTorch finds no GPU")
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     device = torch.cuda.get_device_name() if args.device == "cuda" else "the processor"
-    print(f"PyTorch {torch.__version__} on {device}; f32, microseconds a step, medians of {args.rounds} rounds")
+    print(f"PyTorch {torch.__version__} on {device}; microseconds a step (loss difference, most memory held), medians of "
+          f"{args.rounds} rounds")
     start, rows, bad = time.perf_counter(), [], 0
     for name in args.workload or WORKLOADS:
         if time.perf_counter() - start > args.seconds:
@@ -282,15 +282,11 @@ def main():
             continue
         row = compare(args, name)
         rows.append(row)
-        print(f"{name:<8} " + "  ".join(f"{label} {us:.4g} ({row['loss_difference'][label]:.0e})"
-                                        for label, us in row["us"].items()))
-        for label, reason in row["refused"].items():
-            print(f"{'':<8} {label}: {reason}")
+        show(row)
         bad += "torch eager" not in row["us"] or "tenrec" not in row["us"]
         if args.json:
             with open(args.json, "w", encoding="utf-8") as file:
                 json.dump({"torch": torch.__version__, "device": device, "rows": rows}, file)
-        sys.stdout.flush()
     ratios = ", ".join(f"{r['workload']} {r['ratio_to_best']:.2f} (eager {r.get('ratio_to_eager', math.nan):.2f})"
                        for r in rows if "ratio_to_best" in r)
     print(f"{len(rows)} workloads; PyTorch's time at its best over Tenrec's: {ratios or 'none could be compared'}")

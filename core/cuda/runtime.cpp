@@ -131,12 +131,16 @@ cudaStream_t stream() {
 }
 int device() { return current_device; }
 
-int multiprocessors() {
-  static thread_local std::array<int, kMaxDevices> counts{};
-  int& count = counts[size_t(current_device)];
-  if (!count) TENREC_CUDA_CHECK(cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, current_device));
-  return count;
+// An attribute of the current device that is never 0, asked for once.
+template <cudaDeviceAttr attribute>
+int attribute_of_device() {
+  static thread_local std::array<int, kMaxDevices> values{};
+  int& value = values[size_t(current_device)];
+  if (!value) TENREC_CUDA_CHECK(cudaDeviceGetAttribute(&value, attribute, current_device));
+  return value;
 }
+int multiprocessors() { return attribute_of_device<cudaDevAttrMultiProcessorCount>(); }
+bool has_tensor_cores() { return attribute_of_device<cudaDevAttrComputeCapabilityMajor>() >= 8; }
 
 int device_count() noexcept {
   static const int count = [] {

@@ -25,6 +25,7 @@ namespace detail {
 cudaStream_t stream();
 int device();
 int multiprocessors();
+bool has_tensor_cores();  // that take bf16: compute capability 8.0 and later
 
 // Scratch memory of `count` elements for kernels on this stream.
 template <class T>

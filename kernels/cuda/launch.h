@@ -23,6 +23,13 @@ inline unsigned grid_for(int64_t n, int threads = kThreads) {
 // Blocks for `n` pieces, each the work of a block.
 inline unsigned blocks_for(int64_t n) { return unsigned(std::clamp<int64_t>(n, 1, 0x7fffffff)); }
 
+// Lets a kernel have dynamic shared memory beyond the 48 KiB that every kernel may have.
+template <class... P>
+void allow_shared(void (*kernel)(P...), size_t bytes) {
+  TENREC_CUDA_CHECK(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
+                                         cudaFuncAttributeMaxDynamicSharedMemorySize, int(bytes)));
+}
+
 // After a launch: throws what the runtime says of it.
 #define TENREC_LAUNCH_CHECK() TENREC_CUDA_CHECK(cudaGetLastError())
 

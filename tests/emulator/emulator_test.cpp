@@ -1,6 +1,7 @@
 // The emulator itself: right kernels give right results in every order, planted faults are found.
 #include <gtest/gtest.h>
 
+#include <bit>
 #include <cmath>
 #include <numeric>
 #include <set>
@@ -173,6 +174,46 @@ TEST(Emulator, SixteenBitTypesAndWideAccess) {
   EXPECT_EQ(to.host(), wide);
 }
 
+// Small whole numbers, so that sums are exact in any order.
+template <class T>
+void check_products() {
+  std::vector<T> a(256), b(256);
+  for (int i = 0; i < 256; ++i) {
+    a[size_t(i)] = T(float(i * 7 % 13 - 6));
+    b[size_t(i)] = T(float(i * 5 % 11 - 5));
+  }
+  const Device<T> left(a), right(b);
+  const auto check = [&](const Device<float>& y, bool transposed) {
+    for (int i = 0; i < 16; ++i)
+      for (int j = 0; j < 16; ++j) {
+        float sum = 0;
+        for (int k = 0; k < 16; ++k)
+          sum += float(a[size_t(i * 16 + k)]) * float(b[size_t(transposed ? j * 16 + k : k * 16 + j)]);
+        ASSERT_EQ(y.host()[size_t(i * 16 + j)], sum) << i << ", " << j << (transposed ? ", transposed" : "");
+      }
+  };
+  in_every_order([&] {
+    const Device<float> y(256);
+    TENREC_LAUNCH((cuda::multiply_16<T, false>), 1, 32, 1024, nullptr, left.data(), right.data(), y.data());
+    check(y, false);
+    TENREC_LAUNCH((cuda::multiply_16<T, true>), 1, 32, 1024, nullptr, left.data(), right.data(), y.data());
+    check(y, true);
+  });
+}
+TEST(TensorCores, Products) {
+  check_products<bfloat16>();
+  check_products<float16>();
+}
+TEST(TensorCores, CopiesOf16Bytes) {
+  const std::vector<float> x = numbers(16);
+  const Device<float> from(x);
+  in_every_order([&] {
+    const Device<float> y(16);
+    TENREC_LAUNCH(cuda::copy_and_wait<0>, 1, 32, 64, nullptr, from.data(), y.data());
+    for (size_t i = 0; i < 16; ++i) ASSERT_EQ(y.host()[i], i < 12 ? x[i] : 0) << i;
+  });
+}
+
 // --- planted faults -------------------------------------------------------------------------------------------------
 
 // Different results in different orders.
@@ -262,6 +303,39 @@ TEST(PlantedFault, UnalignedWideAccess) {
   const Device<float> x(numbers(64)), y(64);
   EXPECT_FOUND(TENREC_LAUNCH(cuda::copy16, 1, 8, 0, nullptr, x.data() + 1, y.data(), int64_t{32}),
                "not a multiple of 16");
+}
+
+TEST(PlantedFault, CopyThatIsNotWaitedFor) {
+  const Device<float> from(numbers(16));
+  EXPECT_TRUE(depends_on_order([&] {
+    const Device<float> y(16);
+    TENREC_LAUNCH(cuda::copy_and_wait<1>, 1, 32, 64, nullptr, from.data(), y.data());
+    std::vector<int> bits;
+    for (const float v : y.host()) bits.push_back(std::bit_cast<int>(v));
+    return bits;
+  }));
+}
+TEST(PlantedFault, CopyOverWhatIsStillRead) {
+  std::vector<int> x(256 * 4 * 3);
+  std::iota(x.begin(), x.end(), 0);
+  expect_race([&] {
+    const Device<int> from(x), y(256);
+    TENREC_LAUNCH(cuda::copies_over_what_is_read, 1, 256, 4096, nullptr, from.data(), y.data(), 3);
+    return y.host();
+  });
+}
+TEST(PlantedFault, RowOfAMatrixAtAnOddPlace) {
+  const Device<float> y(32);
+  EXPECT_FOUND(TENREC_LAUNCH(cuda::row_of_a_matrix_at_an_odd_place, 1, 32, 1024, nullptr, y.data()),
+               "not a multiple of 16");
+}
+TEST(PlantedFault, MoreSharedMemoryThanWasAllowed) {
+  const Device<float> from(numbers(16)), y(16);
+  const auto launch = [&] { TENREC_LAUNCH(cuda::copy_and_wait<0>, 1, 32, 64 << 10, nullptr, from.data(), y.data()); };
+  EXPECT_FOUND(launch(), "cudaFuncSetAttribute must allow them first");
+  const auto kernel = reinterpret_cast<const void*>(&cuda::copy_and_wait<0>);
+  ASSERT_EQ(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, 64 << 10), cudaSuccess);
+  EXPECT_NO_THROW(launch());
 }
 
 // --- streams and events ---------------------------------------------------------------------------------------------

@@ -234,6 +234,22 @@ void note_launch(const char* kernel) {
   const std::lock_guard lock(mutex);
   if (noted.insert(kernel).second) std::ofstream(path, std::ios::app) << kernel << "\n";
 }
+namespace {
+std::mutex allowed_mutex;
+std::map<const void*, size_t> allowed;  // dynamic shared memory of kernels that were granted more than all may have
+}  // namespace
+void allow_shared(const void* kernel, size_t bytes) {
+  const std::lock_guard lock(allowed_mutex);
+  allowed[kernel] = bytes;
+}
+void check_shared(const Launch& launch, const void* kernel) {
+  const std::lock_guard lock(allowed_mutex);
+  const auto found = allowed.find(kernel);
+  if (launch.shared_bytes > std::max(found == allowed.end() ? 0 : found->second, kSharedForAll))
+    fail<KernelError>(launch.name, ": ", launch.shared_bytes,
+                      " bytes of dynamic shared memory, more than every kernel may have: cudaFuncSetAttribute must "
+                      "allow them first");
+}
 std::string take_fault() { return Runtime::instance().take_fault(); }
 void set_memory_limit(size_t bytes) { memory_limit = bytes; }
 
@@ -283,9 +299,18 @@ cudaError_t CUDARTAPI cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribut
     case cudaDevAttrMultiProcessorCount:
       *value = 2;  // few, so that loops by the grid's stride do go round
       return cudaSuccess;
+    case cudaDevAttrComputeCapabilityMajor:
+      *value = 9;
+      return cudaSuccess;
     default:
       return cudaErrorInvalidValue;
   }
+}
+cudaError_t CUDARTAPI cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute attribute, int value) {
+  if (attribute != cudaFuncAttributeMaxDynamicSharedMemorySize || value < 0 || value > 227 * 1024)
+    return call([] { return cudaErrorInvalidValue; });
+  tenrec::simt::allow_shared(kernel, size_t(value));
+  return cudaSuccess;
 }
 cudaError_t CUDARTAPI cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
   if (device != 0) return cudaErrorInvalidDevice;

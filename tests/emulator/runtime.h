@@ -22,6 +22,10 @@ void drain();
 std::string take_fault();
 // Adds a kernel's name to the file that TENREC_EMULATOR_COVERAGE names, once a process.
 void note_launch(const char* kernel);
+// Dynamic shared memory beyond what every kernel may have is allowed kernel by kernel (cudaFuncSetAttribute).
+constexpr size_t kSharedForAll = 48 << 10;
+void allow_shared(const void* kernel, size_t bytes);
+void check_shared(const Launch& launch, const void* kernel);
 // Device memory that cudaMalloc gives out at most.
 void set_memory_limit(size_t bytes);
 
@@ -29,6 +33,7 @@ void set_memory_limit(size_t bytes);
 template <class... P, class... A>
 void launch(const Launch& config, cudaStream_t stream, void (*kernel)(P...), A&&... args) {
   check_configuration(config);
+  if (config.shared_bytes > kSharedForAll) check_shared(config, reinterpret_cast<const void*>(kernel));
   note_launch(config.name);
   std::tuple<std::decay_t<P>...> values(std::forward<A>(args)...);  // converted and copied, as a real launch does
   const auto body = [config, kernel, values] { run(config, [&] { std::apply(kernel, values); }); };

@@ -29,6 +29,7 @@ namespace {
 
 constexpr size_t kStack = 64 << 10, kPage = 4096;
 constexpr unsigned kWarp = 32;
+constexpr int kGathered = 6;  // the words of a lane that gather takes at most
 
 // What the emulator itself reads and writes is no part of the kernel: ThreadSanitizer looks away.
 struct Unseen {
@@ -66,8 +67,60 @@ void acquire(char* token) {
 
 enum class State : uint8_t { ready, at_barrier, at_warp, done };
 
+struct AsyncCopy {
+  void* to;
+  const void* from;
+  unsigned group;
+};
+
+// A function of which ThreadSanitizer could not say to which fiber it belongs.
+#define SIMT_UNSEEN __attribute__((noinline, no_sanitize("thread")))
+
+// Where a fiber or the scheduler waits. The sanitizers are told of each change by their own calls.
+#if defined(__x86_64__)
+// Tens of times quicker than swapcontext, which asks the operating system for the mask of signals, and which
+// AddressSanitizer takes for a reason to clean the whole stack. What a call may not change is kept on the stack left.
+extern "C" void tenrec_simt_change_stack(void** left, void* entered);
+__asm__(
+    ".text\n.type tenrec_simt_change_stack, @function\ntenrec_simt_change_stack:\n"
+    "  push %rbp\n  push %rbx\n  push %r12\n  push %r13\n  push %r14\n  push %r15\n"
+    "  mov %rsp, (%rdi)\n  mov %rsi, %rsp\n"
+    "  pop %r15\n  pop %r14\n  pop %r13\n  pop %r12\n  pop %rbx\n  pop %rbp\n  ret\n"
+    ".size tenrec_simt_change_stack, . - tenrec_simt_change_stack\n");
+class Context {
+ public:
+  // To begin with entry() on an empty stack.
+  void prepare(void* stack, size_t size, void (*entry)()) {
+    void** top = reinterpret_cast<void**>(static_cast<char*>(stack) + size);
+    top[-1] = nullptr;  // entry's own return, which does not happen
+    top[-2] = reinterpret_cast<void*>(entry);
+    std::fill(top - 8, top - 2, nullptr);
+    stack_ = top - 8;
+  }
+  SIMT_UNSEEN void change_to(Context& other) { tenrec_simt_change_stack(&stack_, other.stack_); }
+
+ private:
+  void* stack_ = nullptr;
+};
+#else
+class Context {
+ public:
+  void prepare(void* stack, size_t size, void (*entry)()) {
+    getcontext(&context_);
+    context_.uc_stack.ss_sp = stack;
+    context_.uc_stack.ss_size = size;
+    context_.uc_link = nullptr;
+    makecontext(&context_, entry, 0);
+  }
+  SIMT_UNSEEN void change_to(Context& other) { swapcontext(&context_, &other.context_); }
+
+ private:
+  ucontext_t context_;
+};
+#endif
+
 struct Fiber {
-  ucontext_t context;
+  Context context;
   void* stack = nullptr;
   void* sanitizer = nullptr;  // ASan's fake stack, or TSan's fiber
   unsigned number = 0;        // in the block
@@ -76,6 +129,10 @@ struct Fiber {
   Site site;
   uint32_t mask = 0;
   uint64_t word = 0;
+  uint32_t words[2][kGathered];   // what it gave to gather, last and before
+  bool second = false;            // which is the last
+  std::vector<AsyncCopy> copies;  // not made yet, the oldest first
+  unsigned group = 0;             // that the next one belongs to
   // For ThreadSanitizer. A thread that is already at its next wait must not be taken for one that has come to this, so
   // waits use two tokens in turn; `partners` has a bit for each lane: its turn in the operation both took part in.
   // The first to go on takes over what all have done, and hands it to the others as one (`owner` is the lowest lane).
@@ -168,6 +225,10 @@ class Block {
   void wait(State state, uint32_t mask, Site site);
   uint64_t exchange(uint32_t mask, uint64_t value, unsigned from, Site site);
   uint32_t ballot(uint32_t mask, bool vote, Site site);
+  void gather(const uint32_t* words, int count, const uint32_t** all, Site site);
+  void copy_async(void* to, const void* from, Site site);
+  void commit_copies() { ++current_->group; }
+  void wait_copies(unsigned pending);
   void* shared_array(const void* tag, const char* name, size_t bytes, size_t align);
 
   std::string who(const Fiber& fiber) const { return concat("block ", place(index_), ", thread ", place(fiber.index)); }
@@ -204,7 +265,7 @@ class Block {
     Guarded memory;
   };
   std::vector<Shared> shared_;
-  ucontext_t scheduler_;
+  Context scheduler_;
   void* scheduler_sanitizer_ = nullptr;
   const void* scheduler_stack_ = nullptr;
   size_t scheduler_stack_size_ = 0;
@@ -218,11 +279,7 @@ void Block::prepare(Fiber& fiber, unsigned number, void* stack) {
   fiber.number = number;
   fiber.index = {number % size.x, number / size.x % size.y, number / (size.x * size.y)};
   fiber.stack = stack;
-  getcontext(&fiber.context);
-  fiber.context.uc_stack.ss_sp = stack;
-  fiber.context.uc_stack.ss_size = kStack;
-  fiber.context.uc_link = nullptr;
-  makecontext(&fiber.context, entry, 0);
+  fiber.context.prepare(stack, kStack, entry);
 #if defined(__SANITIZE_THREAD__)
   static thread_local SanitizerFibers fibers;
   fiber.sanitizer = fibers.get(number);
@@ -236,7 +293,7 @@ void Block::resume(Fiber& fiber) {
 #elif defined(__SANITIZE_THREAD__)
   __tsan_switch_to_fiber(fiber.sanitizer, __tsan_switch_to_fiber_no_sync);
 #endif
-  swapcontext(&scheduler_, &fiber.context);
+  scheduler_.change_to(fiber.context);
 #if defined(__SANITIZE_ADDRESS__)
   __sanitizer_finish_switch_fiber(scheduler_sanitizer_, nullptr, nullptr);
 #endif
@@ -249,7 +306,7 @@ void Block::suspend(Fiber& fiber) {
 #elif defined(__SANITIZE_THREAD__)
   __tsan_switch_to_fiber(scheduler_sanitizer_, __tsan_switch_to_fiber_no_sync);
 #endif
-  swapcontext(&fiber.context, &scheduler_);
+  fiber.context.change_to(scheduler_);
 #if defined(__SANITIZE_ADDRESS__)
   __sanitizer_finish_switch_fiber(fiber.sanitizer, &scheduler_stack_, &scheduler_stack_size_);
 #endif
@@ -267,6 +324,7 @@ void Block::entry() {
   acquire(&block.start_);
   try {
     block.body_();
+    block.wait_copies(0);
   } catch (const Aborted&) {
   } catch (...) {
     const Unseen here;
@@ -281,7 +339,7 @@ void Block::leave() {
     const Unseen here;
     current_->state = State::done;
   }
-  ucontext_t* back = &scheduler_;
+  Fiber& me = *current_;
 #if defined(__SANITIZE_ADDRESS__)
   __sanitizer_start_switch_fiber(nullptr, scheduler_stack_, scheduler_stack_size_);
 #elif defined(__SANITIZE_THREAD__)
@@ -289,7 +347,7 @@ void Block::leave() {
   release(&end_);  // nothing of the block is read after this
   __tsan_switch_to_fiber(sanitizer, __tsan_switch_to_fiber_no_sync);
 #endif
-  setcontext(back);
+  me.context.change_to(scheduler_);
 }
 
 void Block::wait(State state, uint32_t mask, Site site) {
@@ -348,6 +406,42 @@ uint32_t Block::ballot(uint32_t mask, bool vote, Site site) {
       votes |= uint32_t(other->word) << k;
   wait(State::at_warp, mask, site);
   return votes;
+}
+
+// Two places in turn: a lane that is already at its next gather has not overwritten what others still read of this one,
+// and cannot be two ahead.
+void Block::gather(const uint32_t* words, int count, const uint32_t** all, Site site) {
+  const Unseen here;
+  Fiber& me = *current_;
+  me.second = !me.second;
+  std::memcpy(me.words[me.second], words, size_t(count) * sizeof(uint32_t));
+  const bool second = me.second;
+  wait(State::at_warp, ~0u, site);
+  for (unsigned k = 0; k < kWarp; ++k) all[k] = lane(me, k)->words[second];
+}
+
+void make_copy(const AsyncCopy& copy) {
+  if (copy.from)
+    std::memcpy(copy.to, copy.from, 16);
+  else
+    std::memset(copy.to, 0, 16);
+}
+
+void Block::copy_async(void* to, const void* from, Site site) {
+  if ((reinterpret_cast<uintptr_t>(to) | reinterpret_cast<uintptr_t>(from)) % 16)
+    fault("a copy of 16 bytes from or to an address that is not a multiple of 16", site);
+  const AsyncCopy copy{to, from, current_->group};
+  if (options().order == Order::forward) return make_copy(copy);
+  const Unseen here;
+  current_->copies.push_back(copy);
+}
+
+void Block::wait_copies(unsigned pending) {
+  std::vector<AsyncCopy>& copies = current_->copies;
+  size_t made = 0;
+  for (; made < copies.size() && copies[made].group + pending < current_->group; ++made) make_copy(copies[made]);
+  const Unseen here;
+  copies.erase(copies.begin(), copies.begin() + ptrdiff_t(made));
 }
 
 void* Block::shared_array(const void* tag, const char* name, size_t bytes, size_t align) {
@@ -540,6 +634,12 @@ uint64_t exchange(uint32_t mask, uint64_t value, unsigned from, Site site) {
   return here("a warp operation").exchange(mask, value, from, site);
 }
 uint32_t ballot(uint32_t mask, bool vote, Site site) { return here("a warp operation").ballot(mask, vote, site); }
+void gather(const uint32_t* words, int count, const uint32_t** all, Site site) {
+  here("a warp operation").gather(words, count, all, site);
+}
+void copy_async(void* to, const void* from, Site site) { here("a copy").copy_async(to, from, site); }
+void commit_copies() { here("a copy").commit_copies(); }
+void wait_copies(unsigned pending) { here("a copy").wait_copies(pending); }
 void* shared_array(const void* tag, const char* name, size_t bytes, size_t align) {
   return here("shared memory").shared_array(tag, name, bytes, align);
 }

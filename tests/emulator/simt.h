@@ -99,6 +99,17 @@ void warp_barrier(uint32_t mask, Site site);
 uint64_t exchange(uint32_t mask, uint64_t value, unsigned from, Site site);
 // One bit from each lane of the mask.
 uint32_t ballot(uint32_t mask, bool vote, Site site);
+// What each lane of a full warp gives: `all` has 32 pointers to words, which stay until the lane's next operation of a
+// warp. Those words are copies; a lane that reads what they point to ends with a warp_barrier.
+void gather(const uint32_t* words, int count, const uint32_t** all, Site site);
+
+// Copies of 16 bytes that run beside the thread (cp.async): in groups, and a thread waits for its own. They are made as
+// early as a device may make them, or, unless the order is forward, as late, so that what does not wait sees the
+// difference. `from` may be null: 16 zeros.
+void copy_async(void* to, const void* from, Site site);
+void commit_copies();
+// Makes those of all groups but the last `pending`.
+void wait_copies(unsigned pending);
 
 // The block's array for a declaration, which `tag` stands for.
 void* shared_array(const void* tag, const char* name, size_t bytes, size_t align);

@@ -27,6 +27,7 @@ using Results = std::vector<Tensor>;
 struct Family {
   const char* name;
   std::function<Results(int64_t n)> run;
+  double rounding = 2e-5;  // against the CPU: of f32, with sums of terms of size 1 that cancel
 };
 
 // f's outputs and the gradients of their sum.
@@ -74,11 +75,11 @@ Results skip_grams(int64_t n) {
   return out;
 }
 
-Results attention(int64_t n) {
+Results attention(int64_t n, DType dtype, int64_t width, int64_t out_width) {
   // Work grows with queries times keys: beyond a few tiles of either, more of both show nothing new.
-  const int64_t batch = n < 100 ? 2 : 1, keys = std::min<int64_t>(n + 1, 98);  // tiles of 32 keys
-  const Tensor q = randn({batch, 2 * batch, n, 3}), k = randn({batch, batch, keys, 3}),
-               v = randn({batch, batch, keys, 2});
+  const int64_t batch = n < 100 ? 2 : 1, keys = std::min<int64_t>(n + 1, 98);  // tiles of 32 or 64 keys
+  const Tensor q = randn({batch, 2 * batch, n, width}).to(dtype), k = randn({batch, batch, keys, width}).to(dtype),
+               v = randn({batch, batch, keys, out_width}).to(dtype);
   Results out = with_gradients({q, k, v}, [](const std::vector<Tensor>& in) {
     return Results{scaled_dot_product_attention(in[0], in[1], in[2], {.causal = true})};
   });
@@ -228,7 +229,10 @@ std::vector<Family> families() {
          return out;
        }},
       {"losses", losses},
-      {"attention", attention},
+      {"attention", [](int64_t n) { return attention(n, f32, 3, 2); }},
+      {"attention in bf16", [](int64_t n) { return attention(n, bf16, 8, 8); }, 2e-2},
+      {"attention in f16, wide rows", [](int64_t n) { return attention(std::min<int64_t>(n, 257), f16, 72, 72); },
+       4e-3},
       {"norms", [](int64_t n) { return n > 0 ? norms(n) : Results{}; }},
       {"indices", indexed},
       {"sort",
@@ -329,7 +333,7 @@ Results run_on(Device device, const Family& family, int64_t n) {
 // True if the three orders give the same bits and these are the CPU's values.
 bool check(const Family& family, int64_t n) {
   SCOPED_TRACE(concat(family.name, " at ", n));
-  const double limit = 2e-5 + 1e-7 * double(n);  // f32, with sums of up to 10 n terms of size 1 that cancel
+  const double limit = family.rounding * (1 + 5e-3 * double(n));  // sums of up to 10 n terms
   bool good = true;
   try {
     const Results expected = run_on(kCpu, family, n);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "tenrec/kernels/cuda/kernel.h"
+#include "tenrec/kernels/cuda/tensor_cores.cuh"
 
 namespace tenrec::cuda {
 
@@ -61,6 +62,42 @@ __global__ void halve(const __nv_bfloat16* x, __nv_bfloat16* y, int64_t n) {
 __global__ void copy16(const float* x, float* y, int64_t n) {
   constexpr int kCount = Pack16<float>::kCount;
   for (int64_t i = grid_start() * kCount; i < n; i += grid_stride() * kCount) store16(y + i, load16(x + i));
+}
+
+// y = a b by one warp: a [16, 16]; b [16, 16], or [16, 16] transposed.
+template <class T, bool transposed>
+__global__ void multiply_16(const T* a, const T* b, float* y) {
+  TENREC_DYNAMIC_SHARED(T, shared);
+  const int lane = int(threadIdx.x), row = lane % 16, column = lane / 16 * 8;
+  copy16_async(shared + row * 16 + column, a + row * 16 + column, true);
+  commit_copies();
+  copy16_async(shared + 256 + row * 16 + column, b + row * 16 + column, true);
+  commit_copies();
+  wait_copies<0>();
+  __syncthreads();
+  uint32_t left[4], right[4];
+  load_matrices(left, shared + row * 16 + column);
+  if (transposed)
+    load_matrices(right, shared + 256 + (lane % 8 + lane / 16 * 8) * 16 + lane / 8 % 2 * 8);
+  else
+    load_matrices<true>(right, shared + 256 + row * 16 + column);
+  for (int tile = 0; tile < 2; ++tile) {
+    float d[4] = {};
+    multiply_add<T>(d, left, right + 2 * tile);
+    for (int e = 0; e < 4; ++e) y[(lane / 4 + e / 2 * 8) * 16 + tile * 8 + lane % 4 * 2 + e % 2] = d[e];
+  }
+}
+
+// A row of 16 floats comes to shared memory with or without a wait for its last group, and each lane reads one.
+template <int pending>
+__global__ void copy_and_wait(const float* x, float* y) {
+  TENREC_DYNAMIC_SHARED(float, shared);
+  const int lane = int(threadIdx.x);
+  if (lane < 4) copy16_async(shared + 4 * lane, x + 4 * lane, lane < 3);
+  commit_copies();
+  wait_copies<pending>();
+  __syncthreads();
+  if (lane < 16) y[lane] = shared[lane];
 }
 
 // --- faults ---------------------------------------------------------------------------------------------------------
@@ -128,6 +165,28 @@ __global__ void reads_unwritten_shared(float* y) {
   if (threadIdx.x < 32) values[threadIdx.x] = 1;
   __syncthreads();
   y[threadIdx.x] = values[threadIdx.x];
+}
+
+// The next round's copy begins before all have read this one's.
+__global__ void copies_over_what_is_read(const int* x, int* y, int rounds) {
+  TENREC_DYNAMIC_SHARED(int, shared);
+  const int i = int(threadIdx.x), n = int(blockDim.x);
+  int sum = 0;
+  for (int r = 0; r < rounds; ++r) {
+    copy16_async(shared + 4 * i, x + (r * n + i) * 4, true);
+    commit_copies();
+    wait_copies<0>();
+    __syncthreads();
+    sum += shared[(4 * i + 2 * n) % (4 * n)];  // and here a barrier is missing
+  }
+  y[i] = sum;
+}
+
+__global__ void row_of_a_matrix_at_an_odd_place(float* y) {
+  TENREC_DYNAMIC_SHARED(uint16_t, shared);
+  uint32_t words[4];
+  load_matrices(words, shared + threadIdx.x * 4);
+  y[threadIdx.x] = float(words[0]);
 }
 
 __global__ void missing_tail(const float* x, float* y, int64_t n) {

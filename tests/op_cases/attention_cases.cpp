@@ -185,6 +185,14 @@ void add_plain(const Add& add) {
   large(attention_row("causal tiles", {1, 2, 201, 33}, {1, 2, 201, 33}, {1, 2, 201, 16}, {.causal = true}));
   large(attention_row("grouped tiles", {3, 6, 70, 9}, {3, 2, 140, 9}, {3, 2, 140, 5}, {.causal = true, .offset = 70}));
   large(attention_row("many heads", {9, 4, 33, 8}, {9, 4, 33, 8}, {9, 4, 33, 8}, {.causal = true}));
+  // Widths that the tensor cores take; with more queries and keys than a tile has, and an end within one.
+  large(attention_row("pieces of 16 bytes", {1, 2, 140, 64}, {1, 2, 150, 64}, {1, 2, 150, 64}));
+  large(attention_row("pieces, causal", {2, 2, 150, 24}, {2, 1, 150, 24}, {2, 1, 150, 24}, {.causal = true}));
+  large(attention_row("pieces, causal, more keys", {1, 2, 90, 72}, {1, 1, 130, 72}, {1, 1, 130, 72},
+                      {.causal = true, .offset = 37}));
+  large(attention_row("pieces, the first queries without keys", {1, 1, 150, 8}, {1, 1, 80, 8}, {1, 1, 80, 8},
+                      {.causal = true, .offset = -70}));
+  large(attention_row("pieces of the widest rows", {1, 1, 70, 128}, {1, 1, 100, 128}, {1, 1, 100, 128}));
   OpCase far = attention_row("large scores", {4, 3}, {6, 3}, {6, 3}, {.scale = 100});
   far.order = 0;
   far.dtypes = {f64, f32};
@@ -195,6 +203,10 @@ void add_plain(const Add& add) {
 void add_masked(const Add& add) {
   add(masked_row("added mask", {1, 2, 3, 2}, {1, 2, 4, 2}, {1, 2, 4, 2}, {3, 4}));
   add(masked_row("added mask of heads", {2, 2, 3, 2}, {2, 2, 2, 2}, {2, 2, 2, 2}, {2, 3, 1}));
+  OpCase wide = masked_row("added mask, pieces of 16 bytes", {1, 2, 70, 16}, {1, 2, 90, 16}, {1, 2, 90, 16}, {70, 90});
+  wide.inputs[3].differentiable = false;
+  wide.order = 0;
+  add(std::move(wide));
   OpCase never = masked_row("added mask of -inf", {1, 1, 2, 3}, {1, 1, 3, 3}, {1, 1, 3, 3}, {2, 3},
                             {0.5, kNever, 1, kNever, kNever, kNever});
   never.inputs[3].differentiable = false;
@@ -222,9 +234,11 @@ void add_self(const Add& add) {
   add(std::move(first));
   add(self_row("one sequence", {4, 6}, 1, 1, {}));
   add(self_row("grouped", {1, 3, 16}, 4, 2, {.causal = true}));
-  OpCase large = self_row("tiles", {2, 140, 96}, 4, 4, {.causal = true});
-  large.order = 0;
-  add(std::move(large));
+  for (const auto& [variant, width] : {std::pair{"tiles", 96}, std::pair{"tiles, pieces of 16 bytes", 192}}) {
+    OpCase large = self_row(variant, {2, 140, width}, 4, 4, {.causal = true});
+    large.order = 0;
+    add(std::move(large));
+  }
 }
 
 // The mask of dropout is a pure function of the generator, so forward, backward and their derivatives agree: gradcheck
@@ -239,10 +253,12 @@ void add_dropped(const Add& add) {
   c.reference = {};
   c.why_no_reference = "random; tests/attention_test.cpp compares it with the matrix and dropout";
   add(c);
-  c.variant = "dropout of tiles";
-  c.inputs = {{.shape = {2, 2, 70, 3}}, {.shape = {2, 2, 150, 3}}, {.shape = {2, 2, 150, 3}}};
-  c.order = 0;
-  add(std::move(c));
+  for (const auto& [variant, width] : {std::pair{"dropout of tiles", 3}, std::pair{"dropout, pieces of 16 bytes", 8}}) {
+    c.variant = variant;
+    c.inputs = {{.shape = {2, 2, 70, width}}, {.shape = {2, 2, 150, width}}, {.shape = {2, 2, 150, width}}};
+    c.order = 0;
+    add(c);
+  }
 }
 
 }  // namespace
