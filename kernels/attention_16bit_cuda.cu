@@ -6,58 +6,68 @@
 namespace tenrec::cuda {
 namespace {
 
-// What a tile of keys adds to the queries of a warp: kM times 16 rows from `row` on.
+// What the queries of a warp, kM times 16, have seen of the keys so far.
 template <class T, int kWidth, int kM, int kKeys, bool kPlain>
 struct Attended {
   static constexpr int kTiles = kKeys / 8;
   float sums[kM][kWidth / 8][4] = {};
-  float most[kM][2], total[kM][2] = {};  // of rows g and g + 8: the largest score times log2(e); this lane's share
+  float most[kM][2],
+      total[kM][2] = {};  // of rows g and g + 8: the largest score in `unit`s; this lane's part of the sum
+  const float unit;       // times log2(e); plain scores stay the products that they are
 
-  __device__ Attended() {
-    TENREC_UNROLL
+  __device__ explicit Attended(const Problem& p) : unit(kPlain ? float(p.scale) * kLog2E : kLog2E) {
     for (auto& rows : most) rows[0] = rows[1] = -std::numeric_limits<float>::infinity();
   }
+  // Keys from j0 on; the warp's queries are row `row` of `queries` and those after it, i0 of all.
   __device__ void add(const Problem& p, int64_t b, int64_t h, int64_t i0, int64_t j0, const Rows<T, kWidth>& queries,
                       int row, const Rows<T, kWidth>& keys, const Rows<T, kWidth>& values) {
     float scores[kM][kTiles][4];
     multiply_transposed(queries, row, keys, scores);
+    const bool whole = kPlain && j0 + kKeys <= p.limit(i0);  // each query may look at each key
     TENREC_UNROLL
-    for (int m = 0; m < kM; ++m) TENREC_UNROLL
-    for (int r = 0; r < 2; ++r) add_row(p, b, h, i0 + 16 * m + 8 * r + lane_index() / 4, j0, m, r, scores[m]);
+    for (int at = 0; at < 2 * kM; ++at) {
+      const int m = at / 2, r = at % 2;
+      const int64_t i = i0 + 16 * m + 8 * r + lane_index() / 4;
+      if (!whole) hide(p, b, h, i, j0, r, scores[m]);
+      weigh(p, b, h, i, j0, m, r, scores[m]);
+    }
     add_product(scores, values, sums);
   }
 
  private:
-  // Row r of 16: the scores of query i become weights.
-  __device__ __forceinline__ void add_row(const Problem& p, int64_t b, int64_t h, int64_t i, int64_t j0, int m, int r,
-                                          float (&scores)[kTiles][4]) {
+  // Row r: products become scores, -inf where query i may not look.
+  __device__ __forceinline__ void hide(const Problem& p, int64_t b, int64_t h, int64_t i, int64_t j0, int r,
+                                       float (&scores)[kTiles][4]) const {
+    const int keys = allowed(p, i, j0, kKeys);
+    TENREC_UNROLL
+    for (int at = 0; at < 2 * kTiles; ++at) {
+      float& s = scores[at / 2][2 * r + at % 2];
+      const int j = lane_index() % 4 * 2 + 8 * (at / 2) + at % 2;
+      if (!kPlain && j < keys) s = p.masked(s, b, h, i, j0 + j);
+      if (j >= keys) s = -std::numeric_limits<float>::infinity();
+    }
+  }
+  // Row r: scores become weights, and what there was before is put on the new scale.
+  __device__ __forceinline__ void weigh(const Problem& p, int64_t b, int64_t h, int64_t i, int64_t j0, int m, int r,
+                                        float (&scores)[kTiles][4]) {
     constexpr float none = -std::numeric_limits<float>::infinity();
-    const int keys = allowed(p, i, j0, kKeys), column = lane_index() % 4 * 2;
     float largest = none;
     TENREC_UNROLL
-    for (int n = 0; n < kTiles; ++n) TENREC_UNROLL
-    for (int e = 0; e < 2; ++e) {
-      float& s = scores[n][2 * r + e];
-      const int j = column + 8 * n + e;
-      s = j < keys ? score_of<kPlain>(p, s, b, h, i, j0 + j) * kLog2E : none;
-      largest = std::fmax(largest, s);
-    }
+    for (int n = 0; n < kTiles; ++n) largest = std::fmax(largest, std::fmax(scores[n][2 * r], scores[n][2 * r + 1]));
     const float before = most[m][r], now = std::fmax(before, reduce_row(largest, Larger()));
-    const float base = now > none ? now : 0, by = exp2_of(before - base);
+    const float base = now > none ? now * unit : 0, by = exp2_of(kernels::fma(before, unit, -base));
     float sum = 0;
     TENREC_UNROLL
-    for (int n = 0; n < kTiles; ++n) TENREC_UNROLL
-    for (int e = 0; e < 2; ++e) {
-      float& s = scores[n][2 * r + e];
-      s = exp2_of(s - base);
+    for (int at = 0; at < 2 * kTiles; ++at) {
+      float& s = scores[at / 2][2 * r + at % 2];
+      s = exp2_of(kernels::fma(s, unit, -base));
       sum += s;
-      s *= factor_of<kPlain>(p, s, b, h, i, j0 + column + 8 * n + e);
+      if (!kPlain && p.kept != 0 && s != 0)
+        s *= p.factor<float>(b, h, i, j0 + lane_index() % 4 * 2 + 8 * (at / 2) + at % 2);
     }
     most[m][r] = now;
-    total[m][r] = total[m][r] * by + sum;
-    TENREC_UNROLL
-    for (auto& tile : sums[m]) TENREC_UNROLL
-    for (int e = 0; e < 2; ++e) tile[2 * r + e] *= by;
+    total[m][r] = kernels::fma(total[m][r], by, sum);
+    scale_row(sums[m], r, by);
   }
 };
 
@@ -84,7 +94,7 @@ __global__ void __launch_bounds__(kBlock)
     queries.template copy<kQueries>(q, b, h, first, p.queries, p.width);
     copy_keys(0, 0);
     commit_copies();
-    Attended<T, kWidth, kM, kKeys, kPlain> attended;
+    Attended<T, kWidth, kM, kKeys, kPlain> attended(p);
     int stage = 0;
     for (int64_t j0 = 0; j0 < end; j0 += kKeys, stage ^= 1) {
       wait_copies<0>();
@@ -100,13 +110,12 @@ __global__ void __launch_bounds__(kBlock)
       TENREC_UNROLL
       for (int r = 0; r < 2; ++r) {
         const float total = reduce_row(attended.total[m][r], Add()), by = total == 0 ? 0 : 1 / total;
-        TENREC_UNROLL
-        for (auto& tile : attended.sums[m]) TENREC_UNROLL
-        for (int e = 0; e < 2; ++e) tile[2 * r + e] *= by;
+        scale_row(attended.sums[m], r, by);
         const int64_t i = i0 + 8 * r + lane_index() / 4;
         if (lane_index() % 4 == 0 && i < p.queries)
-          lse[(b * p.heads + h) * p.queries + i] =
-              total == 0 ? -std::numeric_limits<float>::infinity() : attended.most[m][r] * kLn2 + std::log(total);
+          lse[(b * p.heads + h) * p.queries + i] = total == 0
+                                                       ? -std::numeric_limits<float>::infinity()
+                                                       : attended.most[m][r] * attended.unit * kLn2 + std::log(total);
       }
       store_rows(y, b, h, i0, p.queries, p.width, attended.sums[m]);
     }

@@ -14,7 +14,16 @@ namespace tenrec::cuda {
 constexpr int kWarps = 4, kBlock = kWarps * kWarp;
 constexpr float kLog2E = 1.44269504f, kLn2 = 0.69314718f;
 
-__device__ inline float exp2_of(float x) { return std::exp2(x); }
+// The device's own instruction; results below 2^-126, which no probability is the worse for, are 0.
+__device__ inline float exp2_of(float x) {
+#if defined(__CUDA_ARCH__)
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+#else
+  return std::exp2(x);
+#endif
+}
 __device__ inline int lane_index() { return int(threadIdx.x) % kWarp; }
 __device__ inline int warp_index() { return int(threadIdx.x) / kWarp; }
 
@@ -28,12 +37,15 @@ struct Rows {
   template <int kRows>
   __device__ void copy(const Heads<const T>& x, int64_t b, int64_t h, int64_t first, int64_t rows,
                        int64_t width) const {
-    constexpr int kPacks = kWidth / 8;
+    constexpr int kPacks = kWidth / 8, kStep = kBlock / kPacks;
+    const int row = int(threadIdx.x) / kPacks, column = int(threadIdx.x) % kPacks * 8;
+    const int present = column < width && rows - first > row ? int(rows - first < kRows ? rows - first : kRows) : 0;
+    const T* from = x.at(b, h, first + row) + column;
+    T* to = data + row * kStride + column;
     TENREC_UNROLL
-    for (int i = int(threadIdx.x); i < kRows * kPacks; i += kBlock) {
-      const int row = i / kPacks, column = i % kPacks * 8;
-      const bool present = first + row < rows && column < width;
-      copy16_async(data + row * kStride + column, present ? x.at(b, h, first + row) + column : x.data, present);
+    for (int i = 0; i < kRows; i += kStep) {
+      copy16_async(to + i * kStride, from, i + row < present);
+      from += kStep * x.row;
     }
   }
   // Rows [row, row + 16) and columns [column, column + 16) as a left factor;
@@ -58,9 +70,7 @@ template <class T, int kWidth, int kM, int kTiles>
 __device__ void multiply_transposed(const Rows<T, kWidth>& x, int row, const Rows<T, kWidth>& y,
                                     float (&products)[kM][kTiles][4]) {
   TENREC_UNROLL
-  for (auto& tiles : products) TENREC_UNROLL
-  for (auto& tile : tiles) TENREC_UNROLL
-  for (float& value : tile) value = 0;
+  for (int at = 0; at < kM * kTiles * 4; ++at) products[at / (4 * kTiles)][at / 4 % kTiles][at % 4] = 0;
   TENREC_UNROLL
   for (int column = 0; column < kWidth; column += 16) {
     uint32_t left[kM][4];
@@ -87,10 +97,9 @@ __device__ void add_product(const float (&weights)[kM][kTiles][4], const Rows<T,
   for (int j = 0; j < kTiles; j += 2) {
     uint32_t left[kM][4];
     TENREC_UNROLL
-    for (int m = 0; m < kM; ++m) TENREC_UNROLL
-    for (int i = 0; i < 4; ++i) {
-      const float* two = &weights[m][j + i / 2][i % 2 * 2];
-      left[m][i] = pack2<T>(two[0], two[1]);
+    for (int at = 0; at < 4 * kM; ++at) {
+      const float* two = &weights[at / 4][j + at % 4 / 2][at % 2 * 2];
+      left[at / 4][at % 4] = pack2<T>(two[0], two[1]);
     }
     TENREC_UNROLL
     for (int n = 0; n < kWidth / 8; n += 2) {
@@ -112,6 +121,13 @@ __device__ float reduce_row(float value, Op combine) {
   return combine(value, __shfl_xor_sync(kAllLanes, value, 2));
 }
 
+// Row g of 16 (r = 0) or row g + 8 (r = 1), times `by`.
+template <int kTiles>
+__device__ void scale_row(float (&tiles)[kTiles][4], int r, float by) {
+  TENREC_UNROLL
+  for (int at = 0; at < 2 * kTiles; ++at) tiles[at / 2][2 * r + at % 2] *= by;
+}
+
 // Rows [first, first + 16) of a result, as far as there are rows and columns.
 template <class T, int kTiles>
 __device__ void store_rows(const Heads<T>& x, int64_t b, int64_t h, int64_t first, int64_t rows, int64_t width,
@@ -127,23 +143,6 @@ __device__ void store_rows(const Heads<T>& x, int64_t b, int64_t h, int64_t firs
       if (8 * n < width)
         *reinterpret_cast<uint32_t*>(to + 8 * n + 2 * t) = pack2<T>(tiles[n][2 * r], tiles[n][2 * r + 1]);
   }
-}
-
-// The score of a query and a key that it may look at, and what dropout multiplies its probability with. `kPlain`: there
-// are neither masks nor dropout, and no code for them.
-template <bool kPlain>
-__device__ float score_of(const Problem& p, float product, int64_t b, int64_t h, int64_t i, int64_t j) {
-  if constexpr (kPlain)
-    return product * float(p.scale);
-  else
-    return p.masked(product, b, h, i, j);
-}
-template <bool kPlain>
-__device__ float factor_of(const Problem& p, float probability, int64_t b, int64_t h, int64_t i, int64_t j) {
-  if constexpr (kPlain)
-    return 1;
-  else
-    return p.kept == 0 || probability == 0 ? 1 : p.factor<float>(b, h, i, j);
 }
 
 // How many of `keys` keys from j on query i may look at, were there no mask.
@@ -163,11 +162,12 @@ inline bool suits(const Problem& p, std::initializer_list<const View*> views) {
   return has_tensor_cores() &&
          std::all_of(views.begin(), views.end(), [](const View* x) { return !x || in_pieces_of_16_bytes(*x); });
 }
-// f with a zero of the dtype, and as constants the width that there are kernels for and kPlain.
+// f with a zero of the dtype, and as constants the width that there are kernels for and kPlain: whether there are
+// neither masks nor dropout, and the largest product is the largest score.
 template <class F>
 void visit(const Problem& p, DType dtype, const F& f) {
   const auto with = [&](auto... known) {
-    if (!p.mask && p.kept == 0)
+    if (!p.mask && p.kept == 0 && p.scale > 0)
       f(known..., std::true_type());
     else
       f(known..., std::false_type());

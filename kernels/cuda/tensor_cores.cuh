@@ -107,7 +107,17 @@ __device__ inline void copy16_async(void* to, const void* from, bool present) {
                "r"(present ? 16 : 0)
                : "memory");
 #else
-  simt::copy_async(to, present ? from : nullptr, simt::Site::current());
+  simt::copy_async(to, present ? from : nullptr, 16, simt::Site::current());
+#endif
+}
+// The same with 4 bytes.
+__device__ inline void copy4_async(void* to, const void* from, bool present) {
+#if defined(__CUDACC__)
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(uint32_t(__cvta_generic_to_shared(to))), "l"(from),
+               "r"(present ? 4 : 0)
+               : "memory");
+#else
+  simt::copy_async(to, present ? from : nullptr, 4, simt::Site::current());
 #endif
 }
 // Ends a group of copies.

@@ -70,7 +70,7 @@ enum class State : uint8_t { ready, at_barrier, at_warp, done };
 struct AsyncCopy {
   void* to;
   const void* from;
-  unsigned group;
+  unsigned bytes, group;
 };
 
 // A function of which ThreadSanitizer could not say to which fiber it belongs.
@@ -226,7 +226,7 @@ class Block {
   uint64_t exchange(uint32_t mask, uint64_t value, unsigned from, Site site);
   uint32_t ballot(uint32_t mask, bool vote, Site site);
   void gather(const uint32_t* words, int count, const uint32_t** all, Site site);
-  void copy_async(void* to, const void* from, Site site);
+  void copy_async(void* to, const void* from, unsigned bytes, Site site);
   void commit_copies() { ++current_->group; }
   void wait_copies(unsigned pending);
   void* shared_array(const void* tag, const char* name, size_t bytes, size_t align);
@@ -422,15 +422,15 @@ void Block::gather(const uint32_t* words, int count, const uint32_t** all, Site 
 
 void make_copy(const AsyncCopy& copy) {
   if (copy.from)
-    std::memcpy(copy.to, copy.from, 16);
+    std::memcpy(copy.to, copy.from, copy.bytes);
   else
-    std::memset(copy.to, 0, 16);
+    std::memset(copy.to, 0, copy.bytes);
 }
 
-void Block::copy_async(void* to, const void* from, Site site) {
-  if ((reinterpret_cast<uintptr_t>(to) | reinterpret_cast<uintptr_t>(from)) % 16)
-    fault("a copy of 16 bytes from or to an address that is not a multiple of 16", site);
-  const AsyncCopy copy{to, from, current_->group};
+void Block::copy_async(void* to, const void* from, unsigned bytes, Site site) {
+  if ((reinterpret_cast<uintptr_t>(to) | reinterpret_cast<uintptr_t>(from)) % bytes)
+    fault(concat("a copy of ", bytes, " bytes from or to an address that is not a multiple of ", bytes), site);
+  const AsyncCopy copy{to, from, bytes, current_->group};
   if (options().order == Order::forward) return make_copy(copy);
   const Unseen here;
   current_->copies.push_back(copy);
@@ -637,7 +637,7 @@ uint32_t ballot(uint32_t mask, bool vote, Site site) { return here("a warp opera
 void gather(const uint32_t* words, int count, const uint32_t** all, Site site) {
   here("a warp operation").gather(words, count, all, site);
 }
-void copy_async(void* to, const void* from, Site site) { here("a copy").copy_async(to, from, site); }
+void copy_async(void* to, const void* from, unsigned bytes, Site site) { here("a copy").copy_async(to, from, bytes, site); }
 void commit_copies() { here("a copy").commit_copies(); }
 void wait_copies(unsigned pending) { here("a copy").wait_copies(pending); }
 void* shared_array(const void* tag, const char* name, size_t bytes, size_t align) {
