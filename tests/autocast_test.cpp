@@ -21,17 +21,18 @@ using testing::message_of;
 class AutocastTest : public testing::OnDevices {};
 INSTANTIATE_TEST_SUITE_P(Devices, AutocastTest, testing::kDevices);
 
-// How many casts to a 16-bit dtype are made of tensors of this shape, while it lives.
+// How many casts to dtypes of `bytes` are made of tensors of this shape, while it lives.
 class CastCounter {
  public:
-  explicit CastCounter(const Shape& shape) : shape_(shape) {}
+  explicit CastCounter(const Shape& shape, int64_t bytes = 2) : shape_(shape), bytes_(bytes) {}
   int count() const { return count_; }
 
  private:
   Shape shape_;
+  int64_t bytes_;
   int count_ = 0;
   OpListener listener_{[this](const char* op, std::span<const Tensor> y) {
-    count_ += std::string(op) == "to" && size_of(y[0].dtype()) == 2 && y[0].shape() == shape_;
+    count_ += std::string(op) == "to" && size_of(y[0].dtype()) == bytes_ && y[0].shape() == shape_;
   }};
 };
 
@@ -274,6 +275,31 @@ TEST_P(AutocastTest, APassDoesNotDependOnTheScopeItIsCalledIn) {
     const Autocast on(bf16);
     EXPECT_TRUE(same_bits(grad(half, {w}, options)[0], outside));
     EXPECT_TRUE(same_bits(grad(single, {w}, options)[0], plain));
+  }
+}
+
+// Cross-entropy reads bf16 as it is, and no cast of the logits is made; what comes out are the bits of such a cast.
+TEST_P(AutocastTest, CrossEntropyIsThatOfACast) {
+  const Tensor x = (randn({6, 5}) * 3).to(bf16), u = randn({6, 5}), y = randint(0, 5, {6});
+  const Tensor direct = x.detach().set_requires_grad(true), cast = x.detach().set_requires_grad(true);
+  for (const Reduction reduction : {Reduction::mean, Reduction::sum, Reduction::none}) {
+    const CrossEntropyOptions options{.weight = rand({5}), .label_smoothing = 0.1, .reduction = reduction};
+    const auto loss = [&](const Tensor& logits) { return sum(cross_entropy(logits, y, options)); };
+    const auto derivatives = [&](const Tensor& logits, const Tensor& value) {
+      const Tensor g = grad(value, {logits}, {.create_graph = true})[0];
+      return std::vector<Tensor>{value, g, grad(sum(g * u), {logits})[0]};
+    };
+    const std::vector<Tensor> expected = derivatives(cast, loss(cast.to(f32)));
+    CastCounter casts({6, 5}, 4);
+    Tensor value;
+    {
+      const Autocast on(bf16);
+      value = loss(direct);
+    }
+    EXPECT_EQ(casts.count(), 0);
+    EXPECT_EQ(value.dtype(), f32);
+    const std::vector<Tensor> got = derivatives(direct, value);
+    for (size_t i = 0; i < got.size(); ++i) EXPECT_TRUE(same_bits(got[i], expected[i])) << i;
   }
 }
 

@@ -95,7 +95,7 @@ Tensor recorded_gradient(const IndexLoss& loss, const Tensor& x, const Tensor& d
 
 // By x the gradient depends on softmax(x) alone, and it is linear in dy.
 Grads second_gradients(const IndexLoss& loss, const Saved& s, const Tensor& u, Needs needs) {
-  const Tensor x = s.input(0), dy = s.input(1);
+  const Tensor dy = s.input(1), x = s.input(0).to(dy.dtype());
   Grads grads{Tensor(), Tensor()};
   if (needs[0] && loss.from_logits) {
     const Tensor p = softmax(x, loss.dim);
@@ -116,7 +116,8 @@ Tensor recorded_gradient(const IndexLoss& loss, const Tensor& x, const Tensor& d
                 [loss](const Saved& s, const Tensor& u, Needs needs) { return second_gradients(loss, s, u, needs); });
 }
 
-Tensor index_loss(const char* name, bool from_logits, const Tensor& x, const Tensor& target,
+// The loss has `dtype`.
+Tensor index_loss(const char* name, bool from_logits, const Tensor& x, const Tensor& target, DType dtype,
                   const CrossEntropyOptions& options) {
   IndexLoss loss{name, options, class_dim(name, x), 0, from_logits, {}, {}, {}, {}, {}};
   loss.classes = x.shape()[loss.dim];
@@ -142,7 +143,7 @@ Tensor index_loss(const char* name, bool from_logits, const Tensor& x, const Ten
       loss.total = sum(loss.row_weights);
       y = y / loss.total;
     }
-    y = y.to(x.dtype());
+    y = y.to(dtype);
   }
   // The rule owns what it reads but for x; the target is saved too, so that a change to it is noticed.
   return record(name, {x, target}, std::move(y), save_inputs, [loss](const Saved& s, const Tensor& dy, Needs) {
@@ -172,21 +173,27 @@ Tensor probability_loss(const Tensor& logits, const Tensor& target, const CrossE
   return options.reduction == Reduction::sum ? added : added / double(losses.numel());
 }
 
-}  // namespace
-
-Tensor cross_entropy(const Tensor& logits, const Tensor& target, const CrossEntropyOptions& options) {
-  if (is_autocast_enabled()) [[unlikely]]
-    return detail::autocast_f32(cross_entropy, logits, target, options);
+Tensor loss_of(const Tensor& logits, const Tensor& target, const CrossEntropyOptions& options, DType dtype) {
   if (!(options.label_smoothing >= 0 && options.label_smoothing <= 1))
     fail<ValueError>("cross_entropy: label_smoothing must be between 0 and 1, got ", options.label_smoothing);
   if (is_floating(target.dtype())) return probability_loss(logits, target, options);
-  return index_loss("cross_entropy", true, logits, target, options);
+  return index_loss("cross_entropy", true, logits, target, dtype, options);
+}
+
+}  // namespace
+
+Tensor cross_entropy(const Tensor& logits, const Tensor& target, const CrossEntropyOptions& options) {
+  if (!is_autocast_enabled()) [[likely]]
+    return loss_of(logits, target, options, logits.dtype());
+  if (is_floating(target.dtype())) return detail::autocast_f32(cross_entropy, logits, target, options);
+  // Its kernels compute in f32 and round once: a cast of the logits would give the same bits in more passes over them.
+  return detail::without_autocast(loss_of, logits, target, options, detail::autocast_result(logits.dtype()));
 }
 
 Tensor nll_loss(const Tensor& input, const Tensor& target, const NllOptions& options) {
   if (is_autocast_enabled()) [[unlikely]]
     return detail::autocast_f32(nll_loss, input, target, options);
-  return index_loss("nll_loss", false, input, target,
+  return index_loss("nll_loss", false, input, target, input.dtype(),
                     {.weight = options.weight, .ignore_index = options.ignore_index, .reduction = options.reduction});
 }
 

@@ -637,7 +637,9 @@ uint32_t ballot(uint32_t mask, bool vote, Site site) { return here("a warp opera
 void gather(const uint32_t* words, int count, const uint32_t** all, Site site) {
   here("a warp operation").gather(words, count, all, site);
 }
-void copy_async(void* to, const void* from, unsigned bytes, Site site) { here("a copy").copy_async(to, from, bytes, site); }
+void copy_async(void* to, const void* from, unsigned bytes, Site site) {
+  here("a copy").copy_async(to, from, bytes, site);
+}
 void commit_copies() { here("a copy").commit_copies(); }
 void wait_copies(unsigned pending) { here("a copy").wait_copies(pending); }
 void* shared_array(const void* tag, const char* name, size_t bytes, size_t align) {

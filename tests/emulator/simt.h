@@ -103,9 +103,9 @@ uint32_t ballot(uint32_t mask, bool vote, Site site);
 // warp. Those words are copies; a lane that reads what they point to ends with a warp_barrier.
 void gather(const uint32_t* words, int count, const uint32_t** all, Site site);
 
-// Copies of 4 or 16 bytes that run beside the thread (cp.async): in groups, and a thread waits for its own. They are made as
-// early as a device may make them, or, unless the order is forward, as late, so that what does not wait sees the
-// difference. `from` may be null: zeros.
+// Copies of 4 or 16 bytes that run beside the thread (cp.async): in groups, and a thread waits for its own. They are
+// made as early as a device may make them, or, unless the order is forward, as late, so that what does not wait sees
+// the difference. `from` may be null: zeros.
 void copy_async(void* to, const void* from, unsigned bytes, Site site);
 void commit_copies();
 // Makes those of all groups but the last `pending`.
