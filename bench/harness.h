@@ -54,8 +54,9 @@ class Runner {
   virtual double step(int64_t i, bool want_loss) = 0;
   // Waits for what the steps have put into a device's queue.
   virtual void synchronize() {}
-  // The most that a device has held at once.
+  // The most that a device has held at once, and what a captured step consists of.
   virtual double peak_device_mb() const { return 0; }
+  virtual int64_t graph_nodes() const { return 0; }
 };
 
 struct Program {
@@ -146,6 +147,7 @@ inline void run_workload(const Program& program, const Options& options) {
     std::printf(", \"us_per_step\": %.6g, \"best_us\": %.6g, \"spread\": %.4f, \"steps\": %lld, \"page_faults\": %.1f",
                 t.median_us, t.best_us, t.spread, static_cast<long long>(t.steps), t.faults);
   if (runner && options.device != "cpu") std::printf(", \"peak_device_mb\": %.1f", runner->peak_device_mb());
+  if (runner && options.capture) std::printf(", \"graph_nodes\": %lld", static_cast<long long>(runner->graph_nodes()));
   std::printf(", \"flops\": %.0f, \"bytes\": %.0f, \"footprint\": %.0f, \"peak_rss_mb\": %.1f", w.flops(), w.bytes(),
               w.footprint(), double(usage().ru_maxrss) / 1024);
   if (options.losses) print_losses(losses);

@@ -28,6 +28,7 @@ class DeviceRunner : public Runner {
   double peak_device_mb() const override {
     return device_.is_cuda() ? double(cuda::memory_stats(device_).peak_reserved) / (1 << 20) : 0;
   }
+  int64_t graph_nodes() const override { return step_ ? step_->nodes() : 0; }
 
  protected:
   // `train` must refer to nothing that goes away before the runner does.

@@ -133,13 +133,14 @@ struct RowGrad {
 template <class Team, class T>
 __global__ void __launch_bounds__(kMostThreads)
     loss_grad_rows(RowShape s, int width, Loss<Real<T>> c, const T* x, const Real<T>* stats, const Real<T>* scale,
-                   bool one_scale, T* dx) {
+                   bool one_scale, const Real<T>* total, T* dx) {
   using C = Real<T>;
   using R = Row<Team, T>;
   for_teams<Team>(s.rows, width, [&](const Team& team, int64_t r) {
     if (r >= s.rows) return;
     const R row = row_at(team, s, x, r);
-    const RowGrad<C> g(c, stats, r, double(scale[one_scale ? 0 : r]));
+    const C divisor = total ? *total : C(1);
+    const RowGrad<C> g(c, stats, r, double(scale[one_scale ? 0 : r] / divisor));
     const bool zero = g.ignored || !c.from_logits, weighted = !zero && c.weight && c.spread != 0;
     row.for_packs([&](int64_t first) {
       C v[R::kVector] = {}, w[R::kVector];
@@ -197,7 +198,7 @@ void cross_entropy(Cuda, const CrossEntropy& c, const View& x, const View& losse
 }
 
 void cross_entropy_grad(Cuda, const CrossEntropy& c, const View& x, const View& stats, const View& scale,
-                        const View& dx) {
+                        const View* total, const View& dx) {
   if (x.numel == 0) return;
   const RowShape s = row_shape(x, c.dim);
   const Buffer<double> weight_sum(1);
@@ -208,7 +209,7 @@ void cross_entropy_grad(Cuda, const CrossEntropy& c, const View& x, const View& 
     choose_teams<T>(s, [&](auto tag, const Teams& t) {
       using Team = typename decltype(tag)::type;
       TENREC_LAUNCH((loss_grad_rows<Team, T>), t.grid, t.threads, 0, stream(), s, t.width, loss, x.as<T>(),
-                    stats.as<C>(), scale.as<C>(), scale.numel == 1, dx.as<T>());
+                    stats.as<C>(), scale.as<C>(), scale.numel == 1, total ? total->as<C>() : nullptr, dx.as<T>());
     });
   });
   TENREC_LAUNCH_CHECK();

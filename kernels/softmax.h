@@ -37,10 +37,10 @@ void cross_entropy(Cpu, const CrossEntropy& c, const View& x, const View& losses
 void cross_entropy(Cuda, const CrossEntropy& c, const View& x, const View& losses, const View& weights,
                    const View& stats);
 // dx = scale * (softmax(x) - target), weighted and smoothed; scale (the accumulator's type) has one element or one per
-// row.
+// row, and is divided by the one of `total` if there is one.
 void cross_entropy_grad(Cpu, const CrossEntropy& c, const View& x, const View& stats, const View& scale,
-                        const View& dx);
+                        const View* total, const View& dx);
 void cross_entropy_grad(Cuda, const CrossEntropy& c, const View& x, const View& stats, const View& scale,
-                        const View& dx);
+                        const View* total, const View& dx);
 
 }  // namespace tenrec::kernels

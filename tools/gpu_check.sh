@@ -316,8 +316,8 @@ if [ "${1:-}" = --run ]; then
 fi
 out="" parts=("${all_parts[@]}") GC_TOOLS=memcheck GC_BUILD="$root/build/cuda"
 if is_emulated; then GC_BUILD="$root/build/emulated"; fi
-# Two commands: build, tests, parity; then the rest. Each within nine minutes.
-declare -A limit=([build]=300 [tests]=120 [parity]=100 [sanitize]=150 [kernels]=150 [steps]=90 [torch]=130)
+# Two commands: build, tests, parity; then the rest. All within thirteen minutes.
+declare -A limit=([build]=200 [tests]=100 [parity]=80 [sanitize]=90 [kernels]=110 [steps]=60 [torch]=140)
 while [ $# -gt 0 ]; do
   case $1 in
     -h | --help) usage; exit 0 ;;

@@ -97,7 +97,7 @@ check --out "$out" --parts sanitize,kernels,steps,torch || status=$?
 expect "the second command keeps what the first found" grep -q '| parity | passed |' "$out/report.md"
 expect "a finding of compute-sanitizer fails" grep -q '| sanitize | failed |.*errors' "$out/report.md"
 expect "a refused row fails" grep -q '| kernels | failed |.* 1 rows timed, 1 refused, 3 not reached' "$out/report.md"
-expect "the failure did not stop the rest" grep -q '| steps | failed |.*7 workloads eager, 6 captured; .* CPU: 0.17' "$out/report.md"
+expect "the failure did not stop the rest" grep -q '| steps | failed |.*12 workloads eager, 11 captured; .* CPU: 0.17' "$out/report.md"
 expect "differing losses are seen" grep -Eq '^xor .* losses differ' "$out/report.md"
 expect "what cannot be captured is said" grep -Eq '^lenet .*not captured: there are no captured steps' "$out/report.md"
 expect "no torch is no failure" grep -q '| torch | skipped |' "$out/report.md"

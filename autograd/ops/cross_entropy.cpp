@@ -26,7 +26,7 @@ struct IndexLoss {
   Tensor weight;       // of the accumulator's dtype, or undefined
   Tensor row_weights;  // of each row's class, 0 where ignored
   Tensor stats;        // [rows, 2], of the kernel
-  Tensor total;        // the sum of row_weights
+  Tensor total;        // the sum of row_weights, of the mean alone
 
   kernels::CrossEntropy arguments() const {
     return {dim,
@@ -71,10 +71,11 @@ void check_targets(const IndexLoss& loss, const Tensor& x, const Tensor& target)
 // `over`: the gradient may take the place of x, which halves the memory of a large vocabulary.
 Tensor gradient(const IndexLoss& loss, const Tensor& x, const Tensor& dy, bool over) {
   const Tensor from = detail::contiguous_data(x), dx = over && x.is_contiguous() ? x.detach() : empty_like(x);
-  Tensor scale = contiguous(dy.detach().to(loss.stats.dtype()));
-  if (loss.options.reduction == Reduction::mean) scale = scale / loss.total;
+  const Tensor scale = contiguous(dy.detach().to(loss.stats.dtype()));
   dispatch(loss.name, x.device(), [&](auto device) {
-    kernels::cross_entropy_grad(device, loss.arguments(), view(from), view(loss.stats), view(scale), view(dx));
+    const View total = loss.total.defined() ? view(loss.total) : View();
+    kernels::cross_entropy_grad(device, loss.arguments(), view(from), view(loss.stats), view(scale),
+                                loss.total.defined() ? &total : nullptr, view(dx));
   });
   return dx;
 }
@@ -130,18 +131,23 @@ Tensor index_loss(const char* name, bool from_logits, const Tensor& x, const Ten
   {
     const NoGrad no_grad;
     const Tensor from = detail::contiguous_data(x);
-    const Tensor losses = detail::empty_of(target.shape(), accumulator(x), x.device());
-    loss.row_weights = empty_like(losses);
+    // Beside each other, so that one reduction sums both.
+    const Tensor both = detail::empty_of({2, target.numel()}, accumulator(x), x.device());
+    const Tensor losses = reshape(both[0], target.shape());
+    loss.row_weights = reshape(both[1], target.shape());
     loss.stats = detail::empty_of({losses.numel(), 2}, losses.dtype(), x.device());
     dispatch(name, x.device(), [&](auto device) {
       kernels::cross_entropy(device, loss.arguments(), view(from), view(losses), view(loss.row_weights),
                              view(loss.stats));
     });
-    y = losses;
-    if (options.reduction != Reduction::none) y = sum(losses);
-    if (options.reduction == Reduction::mean) {
-      loss.total = sum(loss.row_weights);
-      y = y / loss.total;
+    if (options.reduction == Reduction::none) {
+      y = losses;
+    } else if (options.reduction == Reduction::sum) {
+      y = sum(losses);
+    } else {
+      const Tensor sums = sum(both, {.dim = 1});
+      loss.total = sums[1];
+      y = sums[0] / loss.total;
     }
     y = y.to(dtype);
   }
