@@ -256,9 +256,11 @@ std::pair<int64_t, int64_t> kernel_rows(const Pass& p, int64_t top, int64_t bott
   return {first, last};
 }
 
-// The vectors of an image in tiles of at most `most`: fewer where that leaves out more rows of padding.
-Parts pixel_tiles(const Pass& p, int64_t most) {
-  constexpr int64_t kStart = 6;  // what a tile costs beside its multiply-adds, in those of one channel
+// The vectors of an image in tiles of at most `most`, for `channels` at a time: fewer where that leaves out more rows of
+// padding, but not so few that multiply-adds wait for each other.
+Parts pixel_tiles(const Pass& p, int64_t channels, int64_t most) {
+  constexpr int64_t kStart = 6;    // what a tile costs beside its multiply-adds, in those of a vector
+  constexpr int64_t kUnderWay = 8;  // multiply-adds that a core has begun and not ended: two a cycle, four cycles each
   const int64_t row_vecs = ceil_div(p.out_w, kW), vecs = p.out_h * row_vecs;
   int64_t best = most, least = std::numeric_limits<int64_t>::max();
   for (int64_t size = most; size >= 1; --size) {
@@ -266,7 +268,7 @@ Parts pixel_tiles(const Pass& p, int64_t most) {
     int64_t cost = 0;
     for (int64_t t = 0; t < tiles.count(); ++t) {
       const auto [first, last] = kernel_rows(p, tiles.begin(t) / row_vecs, (tiles.end(t) - 1) / row_vecs);
-      cost += tiles.size(t) * (last - first) * p.c_in * p.kw + kStart;
+      cost += std::max(tiles.size(t) * channels, kUnderWay) * (last - first) * p.c_in * p.kw + kStart * channels;
     }
     if (cost < least) best = size, least = cost;
   }
@@ -280,7 +282,7 @@ void forward_pixels(const Pass& p, const float* x, const float* weight, const fl
   const float* filters = filters_by_rows(shared, p, weight);
   const Parts blocks(p.c_out, kRows);
   const int64_t row_vecs = ceil_div(p.out_w, kW);
-  const Parts tiles = pixel_tiles(p, micro::pixel_vecs(int(blocks.size(0))));
+  const Parts tiles = pixel_tiles(p, blocks.size(0), micro::pixel_vecs(int(blocks.size(0))));
   parallel_for(p.n * p.groups, 1, [&](int64_t begin, int64_t end) {
     Scratch scratch;
     ViewLoader loader(scratch, p, true);

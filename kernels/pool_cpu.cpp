@@ -90,16 +90,17 @@ void max_pool_halving(const PooledPlane& p, const float* x, float* y, int32_t* i
 // Its transpose: each of dy goes to one of the four places of its window, the others become 0.
 void scatter_halving(const PooledPlane& p, const float* dy, const int32_t* indices, float* dx) {
   for (int64_t i = 0; i < p.out_rows; ++i) {
-    for (int64_t row = 2 * i; row < 2 * i + 2; ++row) {
-      for (int64_t j = 0; j < p.out_cols; j += kHalvingLanes) {
-        const int64_t from = i * p.out_cols + j, count = std::min<int64_t>(kHalvingLanes, p.out_cols - j);
-        const int64_t at = row * p.cols + 2 * j, room = p.outputs() - from;
-        Floats value, place_bits;
-        Ints place;
-        load_part(dy + from, room, value);
-        load_part(indices + from, room, place_bits);
-        std::memcpy(&place, &place_bits, sizeof place);
-        value += Floats{};  // 0 + dy: no -0, as where windows overlap
+    for (int64_t j = 0; j < p.out_cols; j += kHalvingLanes) {
+      const int64_t from = i * p.out_cols + j, count = std::min<int64_t>(kHalvingLanes, p.out_cols - j);
+      const int64_t room = p.outputs() - from;
+      Floats value, place_bits;
+      Ints place;
+      load_part(dy + from, room, value);
+      load_part(indices + from, room, place_bits);
+      std::memcpy(&place, &place_bits, sizeof place);
+      value += Floats{};  // 0 + dy: no -0, as where windows overlap
+      for (int64_t row = 2 * i; row < 2 * i + 2; ++row) {
+        const int64_t at = row * p.cols + 2 * j;
         const Ints first = kEven + int32_t(at);
         const Floats left = place == first ? value : Floats{}, right = place == first + 1 ? value : Floats{};
         store_part(dx + at,
@@ -110,8 +111,10 @@ void scatter_halving(const PooledPlane& p, const float* dy, const int32_t* indic
                      __builtin_shufflevector(left, right, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31),
                      2 * count - kHalvingLanes);
       }
-      if (p.cols > 2 * p.out_cols) std::fill(dx + row * p.cols + 2 * p.out_cols, dx + (row + 1) * p.cols, 0.0f);
     }
+    if (p.cols > 2 * p.out_cols)
+      for (int64_t row = 2 * i; row < 2 * i + 2; ++row)
+        std::fill(dx + row * p.cols + 2 * p.out_cols, dx + (row + 1) * p.cols, 0.0f);
   }
   std::fill(dx + 2 * p.out_rows * p.cols, dx + p.area(), 0.0f);
 }
