@@ -256,10 +256,10 @@ std::pair<int64_t, int64_t> kernel_rows(const Pass& p, int64_t top, int64_t bott
   return {first, last};
 }
 
-// The vectors of an image in tiles of at most `most`, for `channels` at a time: fewer where that leaves out more rows of
-// padding, but not so few that multiply-adds wait for each other.
+// The vectors of an image in tiles of at most `most`, for `channels` at a time: fewer where that leaves out more rows
+// of padding, but not so few that multiply-adds wait for each other.
 Parts pixel_tiles(const Pass& p, int64_t channels, int64_t most) {
-  constexpr int64_t kStart = 6;    // what a tile costs beside its multiply-adds, in those of a vector
+  constexpr int64_t kStart = 6;     // what a tile costs beside its multiply-adds, in those of a vector
   constexpr int64_t kUnderWay = 8;  // multiply-adds that a core has begun and not ended: two a cycle, four cycles each
   const int64_t row_vecs = ceil_div(p.out_w, kW), vecs = p.out_h * row_vecs;
   int64_t best = most, least = std::numeric_limits<int64_t>::max();

@@ -65,6 +65,7 @@ void max_pool_halving(const PooledPlane& p, const float* x, float* y, int32_t* i
     for (int64_t j = 0; j < p.out_cols; j += kHalvingLanes) {
       Floats best{};
       Ints place{};
+#pragma GCC unroll 2
       for (int row = 0; row < 2; ++row) {
         const int64_t at = (2 * i + row) * p.cols + 2 * j, room = p.area() - at;
         Floats low, high;
@@ -73,9 +74,11 @@ void max_pool_halving(const PooledPlane& p, const float* x, float* y, int32_t* i
         const Floats sides[2] = {
             __builtin_shufflevector(low, high, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30),
             __builtin_shufflevector(low, high, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31)};
+#pragma GCC unroll 2
         for (int col = 0; col < 2; ++col) {
           const Floats value = sides[col];
-          const Ints better = row + col == 0 ? Ints{} == 0 : (value > best) | ((value != value) & (best == best));
+          // Larger, or the first NaN.
+          const Ints better = row + col == 0 ? Ints{} == 0 : ~(value <= best) & (best == best);
           best = better ? value : best;
           place = better ? kEven + int32_t(at + col) : place;
         }
