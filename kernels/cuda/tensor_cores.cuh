@@ -15,17 +15,24 @@
 #include "tenrec/core/dtype.h"
 #include "tenrec/kernels/cuda/kernel.h"
 
+// Nothing on devices that lack these instructions, where has_tensor_cores() keeps such kernels from being launched.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
+#define TENREC_AMPERE(...)
+#else
+#define TENREC_AMPERE(...) __VA_ARGS__
+#endif
+
 namespace tenrec::cuda {
 
 // Two elements of T, the first in the lower half.
 template <class T>
 __device__ inline uint32_t pack2(float first, float second) {
 #if defined(__CUDA_ARCH__)
-  uint32_t word;
+  uint32_t word = 0;
   if constexpr (std::is_same_v<T, bfloat16>)
-    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(word) : "f"(second), "f"(first));
+    TENREC_AMPERE(asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(word) : "f"(second), "f"(first)));
   else
-    asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(word) : "f"(second), "f"(first));
+    TENREC_AMPERE(asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(word) : "f"(second), "f"(first)));
   return word;
 #else
   return uint32_t(T(first).bits) | uint32_t(T(second).bits) << 16;
@@ -38,13 +45,15 @@ __device__ inline void multiply_add(float (&d)[4], const uint32_t (&a)[4], const
   static_assert(std::is_same_v<T, bfloat16> || std::is_same_v<T, float16>);
 #if defined(__CUDACC__)
   if constexpr (std::is_same_v<T, bfloat16>)
-    asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+    TENREC_AMPERE(
+        asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+            : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+            : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1])));
   else
-    asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+    TENREC_AMPERE(
+        asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+            : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+            : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1])));
 #else
   const uint32_t mine[6] = {a[0], a[1], a[2], a[3], b[0], b[1]};
   const uint32_t* all[kWarp];
@@ -71,15 +80,15 @@ __device__ inline void load_matrices(uint32_t (&words)[4], const void* row) {
 #if defined(__CUDACC__)
   const auto address = uint32_t(__cvta_generic_to_shared(row));
   if constexpr (turned)
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
-                 : "=r"(words[0]), "=r"(words[1]), "=r"(words[2]), "=r"(words[3])
-                 : "r"(address)
-                 : "memory");
+    TENREC_AMPERE(asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
+                               : "=r"(words[0]), "=r"(words[1]), "=r"(words[2]), "=r"(words[3])
+                               : "r"(address)
+                               : "memory"));
   else
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
-                 : "=r"(words[0]), "=r"(words[1]), "=r"(words[2]), "=r"(words[3])
-                 : "r"(address)
-                 : "memory");
+    TENREC_AMPERE(asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+                               : "=r"(words[0]), "=r"(words[1]), "=r"(words[2]), "=r"(words[3])
+                               : "r"(address)
+                               : "memory"));
 #else
   if (reinterpret_cast<uintptr_t>(row) % 16)
     simt::fault("a row of a matrix at an address that is not a multiple of 16", simt::Site::current());
@@ -103,9 +112,10 @@ __device__ inline void load_matrices(uint32_t (&words)[4], const void* row) {
 // multiples of 16. The bytes are there for this thread after wait_copies, for its block after a barrier that follows.
 __device__ inline void copy16_async(void* to, const void* from, bool present) {
 #if defined(__CUDACC__)
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(uint32_t(__cvta_generic_to_shared(to))), "l"(from),
-               "r"(present ? 16 : 0)
-               : "memory");
+  TENREC_AMPERE(
+      asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(uint32_t(__cvta_generic_to_shared(to))),
+                   "l"(from), "r"(present ? 16 : 0)
+                   : "memory"));
 #else
   simt::copy_async(to, present ? from : nullptr, 16, simt::Site::current());
 #endif
@@ -113,9 +123,10 @@ __device__ inline void copy16_async(void* to, const void* from, bool present) {
 // The same with 4 bytes.
 __device__ inline void copy4_async(void* to, const void* from, bool present) {
 #if defined(__CUDACC__)
-  asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(uint32_t(__cvta_generic_to_shared(to))), "l"(from),
-               "r"(present ? 4 : 0)
-               : "memory");
+  TENREC_AMPERE(
+      asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(uint32_t(__cvta_generic_to_shared(to))),
+                   "l"(from), "r"(present ? 4 : 0)
+                   : "memory"));
 #else
   simt::copy_async(to, present ? from : nullptr, 4, simt::Site::current());
 #endif
@@ -123,7 +134,7 @@ __device__ inline void copy4_async(void* to, const void* from, bool present) {
 // Ends a group of copies.
 __device__ inline void commit_copies() {
 #if defined(__CUDACC__)
-  asm volatile("cp.async.commit_group;" ::: "memory");
+  TENREC_AMPERE(asm volatile("cp.async.commit_group;" ::: "memory"));
 #else
   simt::commit_copies();
 #endif
@@ -132,7 +143,7 @@ __device__ inline void commit_copies() {
 template <int pending>
 __device__ inline void wait_copies() {
 #if defined(__CUDACC__)
-  asm volatile("cp.async.wait_group %0;" ::"n"(pending) : "memory");
+  TENREC_AMPERE(asm volatile("cp.async.wait_group %0;" ::"n"(pending) : "memory"));
 #else
   simt::wait_copies(pending);
 #endif
