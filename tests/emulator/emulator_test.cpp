@@ -184,12 +184,12 @@ void check_products() {
   }
   const Device<T> left(a), right(b);
   const auto check = [&](const Device<float>& y, bool transposed) {
-    for (int i = 0; i < 16; ++i)
-      for (int j = 0; j < 16; ++j) {
+    const std::vector<float> got = y.host();
+    for (size_t i = 0; i < 16; ++i)
+      for (size_t j = 0; j < 16; ++j) {
         float sum = 0;
-        for (int k = 0; k < 16; ++k)
-          sum += float(a[size_t(i * 16 + k)]) * float(b[size_t(transposed ? j * 16 + k : k * 16 + j)]);
-        ASSERT_EQ(y.host()[size_t(i * 16 + j)], sum) << i << ", " << j << (transposed ? ", transposed" : "");
+        for (size_t k = 0; k < 16; ++k) sum += float(a[i * 16 + k]) * float(b[transposed ? j * 16 + k : k * 16 + j]);
+        ASSERT_EQ(got[i * 16 + j], sum) << i << ", " << j << (transposed ? ", transposed" : "");
       }
   };
   in_every_order([&] {
