@@ -12,6 +12,7 @@ as it is by default (eager), with its fused optimizer, cuDNN's search and channe
 """
 
 import argparse
+import gc
 import json
 import math
 import statistics
@@ -164,12 +165,14 @@ class Ours:
     def time(self):
         self.process.stdin.write("\n")
         self.process.stdin.flush()
-        return float(self.process.stdout.readline())
+        said = self.process.stdout.readline()
+        if not said:
+            raise Failure(f"{' '.join(self.command)} ended with status {self.process.wait()}")
+        return float(said)
 
     def close(self):
         if self.process:
-            self.process.stdin.close()
-            self.process.wait()
+            self.process.communicate()  # closes its input, dead or alive, and waits
 
 
 def difference(a, b):
@@ -198,6 +201,13 @@ def one_by_one(workload):
     return workload.name == "gpt2"
 
 
+def free_memory(device):
+    """Of trainers that nobody holds any more: their closures refer to them, so counting references does not free it."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
 def compare(args, name):
     workload, device = torch_workloads.make(name), torch.device(args.device)
     row = {"workload": name, "dtype": workload.dtype, "loss_difference": {}, "us": {}, "spread": {}, "peak_mb": {},
@@ -205,15 +215,16 @@ def compare(args, name):
     steps = 10 if one_by_one(workload) else LOSS_STEPS
     timed, times, expected = {}, {}, None
 
-    def measure(rounds):
-        for _ in range(rounds):
-            for label, program in timed.items():
-                times.setdefault(label, []).append(program.time())
+    def refuse(label, error):  # whatever PyTorch throws: the other variants go on
+        row["refused"][label] = f"{type(error).__name__}: {error}"[:300]
+        times.pop(label, None)
 
     for label, make in variants_of(args, workload, device).items():
+        program = None
         try:
-            if device.type == "cuda":
+            if device.type == "cuda":  # those that stay hold memory too
                 torch.cuda.reset_peak_memory_stats()
+                before = torch.cuda.memory_allocated()
             program = make()
             losses = program.losses(steps)
             expected = expected or losses
@@ -224,18 +235,24 @@ def compare(args, name):
             if isinstance(program, Ours):
                 row["peak_mb"][label] = program.report.get("peak_device_mb")
             elif device.type == "cuda":
-                row["peak_mb"][label] = torch.cuda.max_memory_reserved() / 2**20
-        except Exception as error:  # whatever PyTorch throws: the other variants go on
-            row["refused"][label] = f"{type(error).__name__}: {error}"[:300]
-            continue
-        timed[label] = program
-        if one_by_one(workload):
-            measure(min(args.rounds, 3))
-            timed.pop(label).close()
-            del program
-            if device.type == "cuda":
-                torch.cuda.empty_cache()
-    measure(args.rounds)
+                row["peak_mb"][label] = (torch.cuda.max_memory_allocated() - before) / 2**20
+            if one_by_one(workload):
+                times[label] = [program.time() for _ in range(min(args.rounds, 3))]
+            else:
+                timed[label], program = program, None
+        except Exception as error:
+            refuse(label, error)
+        if program:
+            program.close()
+        program = None
+        free_memory(device)
+    for _ in range(args.rounds):
+        for label, program in list(timed.items()):
+            try:
+                times.setdefault(label, []).append(program.time())
+            except Exception as error:
+                refuse(label, error)
+                timed.pop(label).close()
     for program in timed.values():
         program.close()
     row["us"] = {label: statistics.median(t) for label, t in times.items()}
