@@ -11,9 +11,9 @@ template <class T, int kWidth, int kM, int kKeys, bool kPlain>
 struct Attended {
   static constexpr int kTiles = kKeys / 8;
   float sums[kM][kWidth / 8][4] = {};
-  float most[kM][2],
-      total[kM][2] = {};  // of rows g and g + 8: the largest score in `unit`s; this lane's part of the sum
-  const float unit;       // times log2(e); plain scores stay the products that they are
+  // Of rows g and g + 8: the largest score, and this lane's part of the sum.
+  float most[kM][2], total[kM][2] = {};
+  const float unit;  // makes powers of two of scores; plain ones stay the products that they are
 
   __device__ explicit Attended(const Problem& p) : unit(kPlain ? float(p.scale) * kLog2E : kLog2E) {
     for (auto& rows : most) rows[0] = rows[1] = -std::numeric_limits<float>::infinity();
@@ -77,8 +77,8 @@ __global__ void __launch_bounds__(kBlock)
   using Tile = Rows<T, kWidth>;
   constexpr int kQueries = 16 * kM * kWarps;
   TENREC_DYNAMIC_SHARED(T, shared);
-  const Tile queries{shared}, others{shared + kQueries * Tile::kStride};  // keys, values, keys, values
-  const auto other = [&](int i) { return Tile{others.data + i * kKeys * Tile::kStride}; };
+  const Tile queries{shared};
+  const auto other = [&](int i) { return Tile{shared + (kQueries + i * kKeys) * Tile::kStride}; };
   const int64_t tiles = kernels::ceil_div(p.queries, int64_t(kQueries));
   const int row = warp_index() * 16 * kM;
   for (int64_t item = blockIdx.x; item < p.batch * p.heads * tiles; item += gridDim.x) {
@@ -126,7 +126,7 @@ __global__ void __launch_bounds__(kBlock)
 
 bool attention_16bit(const Problem& p, const View& q, const View& k, const View& v, const View& y, const View& lse) {
   if (!suits(p, {&q, &k, &v, &y})) return false;
-  visit(p, q.dtype, [&](auto zero, auto width, auto plain) {
+  visit_problem(p, q.dtype, [&](auto zero, auto width, auto plain) {
     using T = decltype(zero);
     constexpr int kWidth = width, kM = kWidth > 64 ? 1 : 2, kKeys = 64, kQueries = 16 * kM * kWarps;
     constexpr size_t shared = bytes_of<T, kWidth>(kQueries + 4 * kKeys);

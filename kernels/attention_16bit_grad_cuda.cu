@@ -26,6 +26,7 @@ __device__ void to_gradient(const Problem& p, bool may, int64_t b, int64_t h, in
     other = probability == 0 ? 0 : probability * kernels::fma(other, factor, -delta);
   }
 }
+
 // Row r of 16: zeros from column `count` on.
 template <int kTiles>
 __device__ void keep_first(int count, int r, float (&tiles)[kTiles][4]) {
@@ -33,6 +34,7 @@ __device__ void keep_first(int count, int r, float (&tiles)[kTiles][4]) {
   for (int at = 0; at < 2 * kTiles; ++at)
     if (8 * (at / 2) + lane_index() % 4 * 2 + at % 2 >= count) tiles[at / 2][2 * r + at % 2] = 0;
 }
+
 // dq: as attend_16bit, but there is a product more, and a warp has 16 queries.
 template <class T, int kWidth, int kKeys, bool kPlain>
 __global__ void __launch_bounds__(kBlock)
@@ -179,7 +181,7 @@ __global__ void __launch_bounds__(kBlock)
 bool attention_grad_16bit(const Problem& p, const View& q, const View& k, const View& v, const View& dy,
                           const float* lse, const float* delta, const kernels::AttentionGrads& grads) {
   if (!suits(p, {&q, &k, &v, &dy, grads.q, grads.k, grads.v})) return false;
-  visit(p, q.dtype, [&](auto zero, auto width, auto plain) {
+  visit_problem(p, q.dtype, [&](auto zero, auto width, auto plain) {
     using T = decltype(zero);
     constexpr int kWidth = width, kOwn = 16 * kWarps, kOthers = kWidth > 64 ? 32 : 64;
     constexpr size_t shared = bytes_of<T, kWidth>(2 * kOwn + 4 * kOthers), numbers = 4 * kOthers * sizeof(float);

@@ -198,7 +198,7 @@ void cross_entropy(Cuda, const CrossEntropy& c, const View& x, const View& losse
 }
 
 void cross_entropy_grad(Cuda, const CrossEntropy& c, const View& x, const View& stats, const View& scale,
-                        const View* total, const View& dx) {
+                        const View& dx) {
   if (x.numel == 0) return;
   const RowShape s = row_shape(x, c.dim);
   const Buffer<double> weight_sum(1);
@@ -209,7 +209,7 @@ void cross_entropy_grad(Cuda, const CrossEntropy& c, const View& x, const View& 
     choose_teams<T>(s, [&](auto tag, const Teams& t) {
       using Team = typename decltype(tag)::type;
       TENREC_LAUNCH((loss_grad_rows<Team, T>), t.grid, t.threads, 0, stream(), s, t.width, loss, x.as<T>(),
-                    stats.as<C>(), scale.as<C>(), scale.numel == 1, total ? total->as<C>() : nullptr, dx.as<T>());
+                    stats.as<C>(), scale.as<C>(), scale.numel == 1, static_cast<const C*>(c.total), dx.as<T>());
     });
   });
   TENREC_LAUNCH_CHECK();

@@ -29,6 +29,7 @@ struct CrossEntropy {
   const void* weight = nullptr;  // one per class
   int64_t ignore_index = -100;
   double smoothing = 0;
+  const void* total = nullptr;  // of the accumulator's type: what gradients are divided by
 };
 // Per row: its loss, the weight of its class (0 if ignored), and in stats [rows, 2] the maximum and the sum of
 // e^(x - maximum), in one pass.
@@ -37,10 +38,10 @@ void cross_entropy(Cpu, const CrossEntropy& c, const View& x, const View& losses
 void cross_entropy(Cuda, const CrossEntropy& c, const View& x, const View& losses, const View& weights,
                    const View& stats);
 // dx = scale * (softmax(x) - target), weighted and smoothed; scale (the accumulator's type) has one element or one per
-// row, and is divided by the one of `total` if there is one.
+// row.
 void cross_entropy_grad(Cpu, const CrossEntropy& c, const View& x, const View& stats, const View& scale,
-                        const View* total, const View& dx);
+                        const View& dx);
 void cross_entropy_grad(Cuda, const CrossEntropy& c, const View& x, const View& stats, const View& scale,
-                        const View* total, const View& dx);
+                        const View& dx);
 
 }  // namespace tenrec::kernels

@@ -364,7 +364,7 @@ void cross_entropy(Cpu, const CrossEntropy& c, const View& x, const View& losses
 }
 
 void cross_entropy_grad(Cpu, const CrossEntropy& c, const View& x, const View& stats, const View& scale,
-                        const View* total, const View& dx) {
+                        const View& dx) {
   visit_real(x.dtype, [&](auto zero) {
     using T = decltype(zero);
     const RowSpace s(x, c.dim);
@@ -372,7 +372,7 @@ void cross_entropy_grad(Cpu, const CrossEntropy& c, const View& x, const View& s
     const auto* row_stats = static_cast<const RowStats<T>*>(stats.data);
     const T* factor = scale.as<T>();
     const bool one = scale.numel == 1;
-    const T divisor = total ? *total->as<T>() : T(1);
+    const T divisor = c.total ? *static_cast<const T*>(c.total) : T(1);
     for_rows<T, 2>(s, {x, dx}, 1, [&](const std::array<T*, 2>& rows, int64_t r, int64_t count) {
       for (int64_t i = 0; i < count; ++i)
         loss_grad_row<T>(c, rows[0] + i * s.n, s.n, r + i, row_stats[r + i], factor[one ? 0 : r + i] / divisor,

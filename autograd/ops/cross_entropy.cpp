@@ -34,7 +34,8 @@ struct IndexLoss {
             view(target).as<int64_t>(),
             weight.defined() ? view(weight).data : nullptr,
             options.ignore_index,
-            options.label_smoothing};
+            options.label_smoothing,
+            total.defined() ? view(total).data : nullptr};
   }
 };
 
@@ -73,9 +74,7 @@ Tensor gradient(const IndexLoss& loss, const Tensor& x, const Tensor& dy, bool o
   const Tensor from = detail::contiguous_data(x), dx = over && x.is_contiguous() ? x.detach() : empty_like(x);
   const Tensor scale = contiguous(dy.detach().to(loss.stats.dtype()));
   dispatch(loss.name, x.device(), [&](auto device) {
-    const View total = loss.total.defined() ? view(loss.total) : View();
-    kernels::cross_entropy_grad(device, loss.arguments(), view(from), view(loss.stats), view(scale),
-                                loss.total.defined() ? &total : nullptr, view(dx));
+    kernels::cross_entropy_grad(device, loss.arguments(), view(from), view(loss.stats), view(scale), view(dx));
   });
   return dx;
 }

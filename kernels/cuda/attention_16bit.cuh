@@ -11,6 +11,7 @@
 #include "tenrec/kernels/cuda/tensor_cores.cuh"
 
 namespace tenrec::cuda {
+
 constexpr int kWarps = 4, kBlock = kWarps * kWarp;
 constexpr float kLog2E = 1.44269504f, kLn2 = 0.69314718f;
 
@@ -165,7 +166,7 @@ inline bool suits(const Problem& p, std::initializer_list<const View*> views) {
 // f with a zero of the dtype, and as constants the width that there are kernels for and kPlain: whether there are
 // neither masks nor dropout, and the largest product is the largest score.
 template <class F>
-void visit(const Problem& p, DType dtype, const F& f) {
+void visit_problem(const Problem& p, DType dtype, const F& f) {
   const auto with = [&](auto... known) {
     if (!p.mask && p.kept == 0 && p.scale > 0)
       f(known..., std::true_type());
